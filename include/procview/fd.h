@@ -1,0 +1,32 @@
+/*
+ * File descriptors that close themselves and change owner visibly.
+ *
+ *     pv_autofd int fd = open(...);
+ *     ...
+ *     return pv_steal_fd(&fd);
+ */
+#pragma once
+
+#include <errno.h>
+#include <unistd.h>
+
+/* Close *fd unless it is negative, keep errno, and set it to -1. */
+static inline void pv_clear_fd(int *fd)
+{
+    if (*fd >= 0) {
+        int saved_errno = errno;
+        close(*fd);
+        errno = saved_errno;
+    }
+    *fd = -1;
+}
+
+#define pv_autofd __attribute__((cleanup(pv_clear_fd)))
+
+/* Hand the descriptor to the caller: *fd becomes -1. */
+static inline int pv_steal_fd(int *fd)
+{
+    int stolen = *fd;
+    *fd = -1;
+    return stolen;
+}

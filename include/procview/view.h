@@ -1,0 +1,66 @@
+/*
+ * The views: one table row per served file; collect fills the sections of a snapshot that a row
+ * names; a renderer turns the snapshot into text and does nothing else.
+ */
+#pragma once
+
+#include "procview/snapshot.h"
+
+#include <glib.h>
+#include <sys/types.h>
+
+typedef struct PvRow PvRow;
+
+/* snapshot in, text out: no I/O, no clock, no state. Appends to out. */
+typedef void (*PvRenderFunc)(const PvSnapshot *snapshot, GString *out);
+
+struct PvRow {
+    const char *path;   /* "proc/meminfo": relative to the mount */
+    guint number;       /* its inode number is made from it: never reuse or renumber one */
+    mode_t mode;        /* as procfs or sysfs has it: 0444 */
+    PvSections sections; /* what the renderer reads */
+    guint controllers;  /* mask of 1 << PV_CONTROLLER_…: when the container's cgroup is the root for all of them,
+                           the kernel's own file is served */
+    PvRenderFunc render;
+    const char *host_path; /* the kernel's own file, "proc/meminfo" */
+    const char *help;      /* one line for --help, man page and README */
+};
+
+/* The rows, ended by one whose path is NULL, in the order of their paths. */
+const PvRow *pv_rows(void);
+const PvRow *pv_row_find(const char *path);
+const PvRow *pv_row_by_number(guint number);
+
+/* How numbers are to be shown: the daemon's configuration. */
+typedef struct {
+    gboolean dense_cpu_ids;  /* cpu-ids=dense: renumber from 0 everywhere */
+    gboolean swap_total_memsw; /* swap-total=memsw: lxcfs's rule */
+} PvViewOptions;
+
+typedef struct PvViews PvViews;
+
+/* Fallbacks counted, for status. */
+typedef struct {
+    guint64 renders;   /* texts rendered */
+    guint64 fallbacks; /* of them the kernel's own because the container's numbers could not be read */
+} PvViewCounters;
+
+PvViews *pv_views_new(PvHost *host, PvContainers *containers, const PvViewOptions *options);
+void pv_views_free(PvViews *views);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvViews, pv_views_free)
+
+void pv_views_counters(PvViews *views, PvViewCounters *ret_counters);
+
+/*
+ * Render a row for a container.
+ * container  NULL: the caller could not be told; the kernel's own file is served, and counted
+ * out        is appended to
+ * Returns 0, or a negative errno when not even the kernel's own file can be read.
+ */
+int pv_views_render(PvViews *views, PvContainer *container, const PvRow *row, GString *out);
+
+/* The CPUs that a container is shown: for directories (cpuN) and masks. real_cpus are the real ids,
+ * whatever the numbering; shown_cpus the ids that the container sees (the same unless dense).
+ * A container at the root gets the host's online CPUs. Returns 0 or a negative errno. */
+int pv_views_cpus(PvViews *views, PvContainer *container, PvCpuSet *ret_real_cpus,
+                  PvCpuSet *ret_shown_cpus);
