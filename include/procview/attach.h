@@ -1,6 +1,7 @@
 /*
  * Mounts in a running container: puts the served files over its /proc and /sys, and takes
- * them away again. No program inside the container is needed; nothing is left to undo in the host's namespace.
+ * them away again. No program inside the container is needed; nothing is left to undo in the host's
+ * namespace.
  */
 #pragma once
 
@@ -11,7 +12,8 @@ typedef enum {
     PV_ATTACH_DONE,     /* mounted now */
     PV_ATTACH_ALREADY,  /* a view was there */
     PV_ATTACH_REPLACED, /* a dead mount was taken away first */
-    PV_ATTACH_SKIPPED,  /* the container has no such file, or something else is mounted on it; see reason */
+    PV_ATTACH_SKIPPED,  /* the container has no such file, or something else is mounted on it; see
+                           reason */
     PV_ATTACH_FAILED,   /* with this one, everything of this call was undone */
     PV_ATTACH_REMOVED,  /* detach: taken away */
 } PvAttachStatus;
@@ -26,14 +28,23 @@ void pv_attach_result_free(PvAttachResult *result);
 
 /*
  * Put the views over the files of a process's mount namespace: read-only, nosuid, nodev, noexec.
- * All or none: after the first failure that is not a skip, what this call mounted is taken away again.
+ * All or none: after the first failure that is not a skip, what this call mounted is taken away
+ * again. Never waits for a hung file system longer than some seconds.
+ *
  * views_dir  the daemon's mount point in the caller's namespace, "/var/lib/procview"
  * pid        any process in the container, in the caller's pid namespace
  * results    PvAttachResult for each file are appended (also on failure)
- * Errors: NOT_FOUND (no such process), PERMISSION, UNSUPPORTED (kernel before 5.2), BUSY (the process is in the host's own mount namespace),
- *         FAILED.
+ *
+ * Errors: NOT_FOUND (no such process), PERMISSION, UNSUPPORTED (kernel before 5.2), BUSY (the
+ * process is in the caller's own mount namespace), FAILED (among others: no live procview mount at
+ * views_dir).
  */
 gboolean pv_attach(const char *views_dir, pid_t pid, GPtrArray *results, GError **error);
 
-/* Take all views out of a process's mount namespace: what they covered is seen again. Not an error when there are none. */
+/*
+ * Take all views out of a process's mount namespace: what they covered is seen again. Not an error
+ * when there are none.
+ *
+ * Errors: NOT_FOUND, PERMISSION, BUSY, FAILED (the kernel keeps a mount).
+ */
 gboolean pv_detach(pid_t pid, GPtrArray *results, GError **error);

@@ -64,10 +64,10 @@ void pv_cgroup_paths_clear(PvCgroupPaths *paths);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PvCgroupPaths, pv_cgroup_paths_clear)
 
 /*
- * Parse the text of /proc/PID/cgroup (proc_cgroup_show() in the kernel). Paths with "/../" (the process is outside the
- * reader's cgroup namespace) are resolved against the mount's own root.
- * A process whose cgroup was removed (" (deleted)") keeps the path without the mark.
- * Errors: INVALID for malformed text; NOT_FOUND for a path that the mount cannot reach.
+ * Parse the text of /proc/PID/cgroup (proc_cgroup_show() in the kernel). Paths with "/../" (the
+ * process is outside the reader's cgroup namespace) are resolved against the mount's own root. A
+ * process whose cgroup was removed (" (deleted)") keeps the path without the mark. Errors: INVALID
+ * for malformed text; NOT_FOUND for a path that the mount cannot reach.
  */
 gboolean pv_cgroup_paths_parse(const PvHierarchies *hierarchies, const char *text,
                                PvCgroupPaths *ret_paths, GError **error);
@@ -81,8 +81,10 @@ gboolean pv_cgroup_path_contains(const char *ancestor, const char *path);
  * One cgroup in every hierarchy, with its ancestors: directories and control files are opened
  * once and read with pread from then on. Reference-counted; any thread may read.
  * Functions that read return 0 or a negative errno: -ENODEV once the cgroup was removed,
- * -ENODATA when the controller accounts nothing for this cgroup (it is the root, or the controller is
- * enabled in none of its ancestors).
+ * -ENODATA when the controller accounts nothing for this cgroup (it is the root, or the controller
+ * is enabled in none of its ancestors), -EINVAL when a file is empty, cut or garbage, else what
+ * openat or pread said (-EMFILE …). Outputs are untouched on failure. Each directory and each
+ * control file that was read costs a descriptor: some 30 a container.
  */
 typedef struct PvCgroup PvCgroup;
 
@@ -96,7 +98,8 @@ const char *pv_cgroup_path(const PvCgroup *cgroup, PvController controller);
 /* TRUE when the controller's cgroup is its hierarchy's root: nothing is limited or accounted. */
 gboolean pv_cgroup_is_root(const PvCgroup *cgroup, PvController controller);
 
-/* A descriptor of the cgroup's directory in the controller's hierarchy, owned by the cgroup; -1 without. */
+/* A descriptor of the cgroup's directory in the controller's hierarchy, owned by the cgroup; -1
+ * without. */
 int pv_cgroup_dirfd(const PvCgroup *cgroup, PvController controller);
 
 /* ---- memory ---- */
@@ -201,18 +204,21 @@ typedef struct {
 } PvCpuLimits;
 
 /* Files: cpu.max, cpuset.cpus.effective; cpu.cfs_quota_us, cpu.cfs_period_us, cpuset.effective_cpus
- * (cpuset.cpus before it). An empty cpuset takes the nearest ancestor's. */
+ * (cpuset.cpus before it). An empty cpuset takes the nearest ancestor's, the root's at last.
+ * The root cgroup has no quota, and the root's CPUs; that is no error. */
 int pv_cgroup_read_cpu_limits(PvCgroup *cgroup, PvCpuLimits *ret_limits);
 
 /* CPU time used since the cgroup was made, in ns. */
 typedef struct {
-    guint64 total_nsec;     /* the exact figure: user, system and nice add up to it */
-    guint64 user_nsec;      /* without nice */
-    guint64 nice_nsec;      /* 0 where the kernel does not tell (before 6.11) */
+    guint64 total_nsec; /* the exact figure: user, system and nice add up to it */
+    guint64 user_nsec;  /* without nice */
+    guint64 nice_nsec;  /* 0 where the kernel does not tell (before 6.11) */
     guint64 system_nsec;
-    guint64 throttled_nsec; /* of the cgroup itself, or where only an ancestor has a quota, of the nearest
-                               such ancestor */
-    guint n_cpus;           /* entries of cpu[]; 0 on v2, which has only totals */
+    /* cpu.stat's throttled time of the nearest cgroup that has a quota, from the cgroup itself
+     * upwards; without a quota its own (0). It follows pv_cgroup_read_cpu_limits(): when the quota
+     * moves to another level, this may decrease. */
+    guint64 throttled_nsec;
+    guint n_cpus; /* entries of cpu[]; 0 on v2, which has only totals */
     struct {
         guint64 total_nsec;  /* cpuacct.usage_percpu: exact */
         guint64 user_nsec;   /* cpuacct.usage_all: counted by ticks; only the ratio */
@@ -220,8 +226,12 @@ typedef struct {
     } cpu[];
 } PvCpuUsage;
 
-/* want_cpus  FALSE reads the totals only (one file less or two). Free with g_free.
- * Files: cpu.stat; cpuacct.usage, cpuacct.usage_all, cpuacct.usage_percpu, cpuacct.stat, cpu.stat */
+/* want_cpus  FALSE reads the totals only (one file less or two); v1 then does not tell user time
+ *            from system time: user_nsec is the whole total.
+ * v1 has user and system time by ticks: the total never decreases, each of the two may. Free with
+ * g_free.
+ * Files: cpu.stat; cpuacct.usage, cpuacct.usage_all, cpuacct.usage_percpu, cpuacct.stat, cpu.stat
+ */
 int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, gboolean want_cpus, PvCpuUsage **ret_usage);
 
 /* ---- io ---- */
@@ -237,8 +247,8 @@ typedef struct {
 #define PV_IO_DEVICES_MAX 1024
 
 /* Append one PvIoDevice for each device with traffic to `devices` (a GArray of PvIoDevice).
- * Files: io.stat; blkio.throttle.io_service_bytes_recursive and io_serviced_recursive (the ones that are
- * filled whatever the I/O scheduler), else blkio.io_service_bytes_recursive and kin. */
+ * Files: io.stat; blkio.throttle.io_service_bytes_recursive and io_serviced_recursive (the ones
+ * that are filled whatever the I/O scheduler), else blkio.io_service_bytes_recursive and kin. */
 int pv_cgroup_read_io(PvCgroup *cgroup, GArray *devices);
 
 /* ---- pids, hugetlb, pressure ---- */
@@ -255,10 +265,16 @@ typedef struct {
     guint64 usage_bytes;
 } PvHugetlb;
 
-/* page_kb  the huge page size. Files: hugetlb.<SIZE>.{max,current}; …limit_in_bytes, usage_in_bytes */
+/* page_kb  the huge page size. Files: hugetlb.<SIZE>.{max,current}; …limit_in_bytes, usage_in_bytes
+ */
 int pv_cgroup_read_hugetlb(PvCgroup *cgroup, guint64 page_kb, PvHugetlb *ret_hugetlb);
 
-typedef enum { PV_PRESSURE_CPU, PV_PRESSURE_MEMORY, PV_PRESSURE_IO, PV_PRESSURE_IRQ } PvPressureKind;
+typedef enum {
+    PV_PRESSURE_CPU,
+    PV_PRESSURE_MEMORY,
+    PV_PRESSURE_IO,
+    PV_PRESSURE_IRQ
+} PvPressureKind;
 
 typedef struct {
     guint avg_centi[3]; /* avg10, avg60, avg300 in hundredths of a percent */
@@ -275,13 +291,15 @@ int pv_cgroup_read_pressure(PvCgroup *cgroup, PvPressureKind kind, PvPressure *r
 
 /* ---- threads ---- */
 
-/* Called for each thread id, in the daemon's pid namespace (0: not visible). FALSE ends the walk. */
+/* Called for each thread id, in the daemon's pid namespace (0: not visible). FALSE ends the walk.
+ */
 typedef gboolean (*PvThreadFunc)(pid_t tid, gpointer data);
 
 /*
  * Walk the threads of the cgroup and all its descendants.
  * max_threads  the walk ends after so many; the number of cgroups is bounded too
- * Returns 0, or -E2BIG when the bound cut the walk short.
+ * Returns 0; -E2BIG when a bound cut the walk short (func has seen what came before); -ENODATA when
+ * there is no hierarchy or the cgroup is its root; -ENODEV when it was removed.
  * Files: cgroup.threads; tasks
  */
 int pv_cgroup_foreach_thread(PvCgroup *cgroup, guint max_threads, PvThreadFunc func, gpointer data);

@@ -9,7 +9,8 @@
 #include <glib.h>
 #include <sys/types.h>
 
-/* Files of /proc that are read again and again: kept open. */
+/* Files that are read again and again. Those whose text the kernel makes in one piece are kept
+ * open. */
 typedef enum {
     PV_HOST_MEMINFO,
     PV_HOST_STAT,
@@ -31,9 +32,10 @@ typedef struct PvHost PvHost;
 
 /*
  * Open the host's procfs and sysfs.
- * root  NULL for the live system: procfs and sysfs are fresh mounts of their own that are attached nowhere (fsopen,
- *       fsmount), so that the daemon can never read its own views; where the kernel refuses that, /proc and /sys,
- *       if fstatfs says that they are what they should be. Else a directory with captured "proc" and "sys".
+ * root  NULL for the live system: procfs and sysfs are fresh mounts of their own that are attached
+ * nowhere (fsopen, fsmount), so that the daemon can never read its own views; where the kernel
+ * refuses that, /proc and /sys, if fstatfs says that they are what they should be. Else a directory
+ * with captured "proc" and "sys".
  */
 PvHost *pv_host_open(const char *root, GError **error);
 void pv_host_free(PvHost *host);
@@ -41,14 +43,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvHost, pv_host_free)
 
 int pv_host_procfs(const PvHost *host); /* directory fds, owned by the host */
 int pv_host_sysfs(const PvHost *host);
-int pv_host_root(const PvHost *host); /* "/", or the captured tree */
+int pv_host_root(const PvHost *host);               /* "/", or the captured tree */
 guint pv_host_ticks_per_second(const PvHost *host); /* USER_HZ */
 guint64 pv_host_page_bytes(const PvHost *host);
 
-/* CLOCK_BOOTTIME in ns; what the host's first field of /proc/uptime counts. */
+/* CLOCK_BOOTTIME in ns; what the host's first field of /proc/uptime counts. Of a captured tree,
+ * what its proc/uptime says. */
 guint64 pv_host_boottime_nsec(const PvHost *host);
 
-/* Append the text of a file of the host, whole. Returns 0 or a negative errno. */
+/* Append the text of a file of the host, whole. Returns 0 or a negative errno; out is as before
+ * then. Any thread may call it; no lock of ours is held. */
 int pv_host_read(const PvHost *host, PvHostFile file, GString *out);
 
 /* The CPUs online, read anew. Returns 0 or a negative errno (then 0..n-1 of sysconf). */
@@ -56,9 +60,9 @@ int pv_host_online_cpus(const PvHost *host, PvCpuSet *ret_set);
 
 /* /proc/PID/stat, the fields that are wanted. start_ticks is field 22, USER_HZ since boot. */
 typedef struct {
-    char state;         /* field 3 */
-    pid_t ppid;         /* field 4 */
-    guint64 user_ticks; /* field 14 */
+    char state;           /* field 3 */
+    pid_t ppid;           /* field 4 */
+    guint64 user_ticks;   /* field 14 */
     guint64 system_ticks; /* field 15 */
     guint64 start_ticks;  /* field 22 */
     int processor;        /* field 39 */
@@ -67,5 +71,8 @@ typedef struct {
 /* Parse a stat line; the name may hold blanks and parentheses. FALSE when malformed. */
 gboolean pv_task_stat_parse(const char *text, PvTaskStat *ret_stat);
 
-/* Read /proc/TID/stat. Returns 0 or a negative errno (-ENOENT and -ESRCH: it has ended). */
+/*
+ * Read /proc/TID/task/TID/stat: the ticks are the thread's own (those of /proc/TID/stat are its
+ * whole process's). Returns 0 or a negative errno (-ENOENT and -ESRCH: it has ended; -EBADMSG).
+ */
 int pv_host_read_task_stat(const PvHost *host, pid_t tid, PvTaskStat *ret_stat);

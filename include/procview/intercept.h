@@ -10,8 +10,8 @@
 /*
  * In the container's init, before it drops privileges and executes anything: install the filter.
  * Needs CAP_SYS_ADMIN in its user namespace, or no_new_privs.
- * Returns the listener's descriptor (close-on-exec), or a negative errno: -ENOSYS where this architecture or
- * kernel cannot do it, -EBUSY where a listener is installed already.
+ * Returns the listener's descriptor (close-on-exec), or a negative errno: -ENOSYS where this
+ * architecture or kernel cannot do it, -EBUSY where a listener is installed already.
  */
 int pv_intercept_install(void);
 

@@ -6,7 +6,7 @@
 
 #include <glib.h>
 
-/* "no limit": cgroup's "max", or v1's value at or above 2^63 - one page. */
+/* "no limit": cgroup's "max", or a number from 2^62 on (v1 prints 2^63 less one page). */
 #define PV_UNLIMITED G_MAXUINT64
 
 /* a - b, or 0 when b is larger. */
@@ -27,8 +27,8 @@ static inline guint64 pv_sat_add(guint64 a, guint64 b)
  */
 gboolean pv_parse_u64(const char **cursor, guint64 *ret_value);
 
-/* The same for a whole control file of one number: "max" is PV_UNLIMITED, -1 too (v1 quotas),
- * trailing white space is allowed, anything else is refused. */
+/* The same for a whole control file of one number: "max" is PV_UNLIMITED, -1 too (v1 quotas), and
+ * so is every number from 2^62 on; trailing white space is allowed, anything else is refused. */
 gboolean pv_parse_limit(const char *text, guint64 *ret_value);
 
 /*

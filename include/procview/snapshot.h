@@ -16,7 +16,7 @@ typedef enum {
     PV_SECTION_MEMORY = 1 << 1,    /* limits, use, memory.stat; host_meminfo */
     PV_SECTION_CPU_TICKS = 1 << 2, /* proc/stat's columns (CPUS too) */
     PV_SECTION_UPTIME = 1 << 3,
-    PV_SECTION_LOAD = 1 << 4,      /* averages and task counts */
+    PV_SECTION_LOAD = 1 << 4, /* averages and task counts */
     PV_SECTION_IO = 1 << 5,
     PV_SECTION_PRESSURE_CPU = 1 << 6,
     PV_SECTION_PRESSURE_MEMORY = 1 << 7,
@@ -27,7 +27,8 @@ typedef enum {
     PV_SECTION_HOST_STAT = 1 << 12,
     PV_SECTION_HUGETLB = 1 << 13,
     PV_SECTION_HOST_CPUS = 1 << 14, /* host_possible */
-    PV_SECTION_IDLE = 1 << 15,      /* uptime's second field: ticks_total alone, without the per-CPU figures */
+    PV_SECTION_IDLE =
+        1 << 15, /* uptime's second field: ticks_total alone, without the per-CPU figures */
 } PvSection;
 typedef guint PvSections;
 
@@ -47,9 +48,9 @@ typedef struct {
 
     /* MEMORY, HUGETLB */
     PvMemory memory;
-    gboolean swap_total_memsw;  /* lxcfs's rule for SwapTotal */
-    const char *host_meminfo;   /* the kernel's own text: gives lines, order, and the host's bounds */
-    PvHugetlb hugetlb;          /* of the default huge page size */
+    gboolean swap_total_memsw; /* lxcfs's rule for SwapTotal */
+    const char *host_meminfo; /* the kernel's own text: gives lines, order, and the host's bounds */
+    PvHugetlb hugetlb;        /* of the default huge page size */
     gboolean has_hugetlb;
 
     /* CPU_TICKS, IDLE */

@@ -45,3 +45,7 @@ int pv_sys_pivot_root(const char *new_root, const char *put_old);
 /* ioctl NS_GET_PID_FROM_PIDNS (Linux 6.11): the pid, in the caller's pid namespace, of the process
  * that is `pid` in the namespace of `pidns_fd`. -ENOTTY on older kernels, -ESRCH without one. */
 pid_t pv_sys_pid_from_pidns(int pidns_fd, pid_t pid);
+
+/* sched_getaffinity(2) without glibc's padding. Returns the number of bytes that the kernel filled.
+ */
+int pv_sys_sched_getaffinity(pid_t tid, size_t size, void *mask);

@@ -15,12 +15,12 @@ typedef struct PvRow PvRow;
 typedef void (*PvRenderFunc)(const PvSnapshot *snapshot, GString *out);
 
 struct PvRow {
-    const char *path;   /* "proc/meminfo": relative to the mount */
-    guint number;       /* its inode number is made from it: never reuse or renumber one */
-    mode_t mode;        /* as procfs or sysfs has it: 0444 */
+    const char *path;    /* "proc/meminfo": relative to the mount */
+    guint number;        /* its inode number is made from it: never reuse or renumber one */
+    mode_t mode;         /* as procfs or sysfs has it: 0444 */
     PvSections sections; /* what the renderer reads */
-    guint controllers;  /* mask of 1 << PV_CONTROLLER_…: when the container's cgroup is the root for all of them,
-                           the kernel's own file is served */
+    guint controllers; /* mask of 1 << PV_CONTROLLER_…: when the container's cgroup is the root for
+                          all of them, the kernel's own file is served */
     PvRenderFunc render;
     const char *host_path; /* the kernel's own file, "proc/meminfo" */
     const char *help;      /* one line for --help, man page and README */
@@ -33,7 +33,7 @@ const PvRow *pv_row_by_number(guint number);
 
 /* How numbers are to be shown: the daemon's configuration. */
 typedef struct {
-    gboolean dense_cpu_ids;  /* cpu-ids=dense: renumber from 0 everywhere */
+    gboolean dense_cpu_ids;    /* cpu-ids=dense: renumber from 0 everywhere */
     gboolean swap_total_memsw; /* swap-total=memsw: lxcfs's rule */
 } PvViewOptions;
 
@@ -41,8 +41,9 @@ typedef struct PvViews PvViews;
 
 /* Fallbacks counted, for status. */
 typedef struct {
-    guint64 renders;   /* texts rendered */
-    guint64 fallbacks; /* of them the kernel's own because the container's numbers could not be read */
+    guint64 renders; /* texts rendered */
+    guint64
+        fallbacks; /* of them the kernel's own because the container's numbers could not be read */
 } PvViewCounters;
 
 PvViews *pv_views_new(PvHost *host, PvContainers *containers, const PvViewOptions *options);
@@ -64,3 +65,12 @@ int pv_views_render(PvViews *views, PvContainer *container, const PvRow *row, GS
  * A container at the root gets the host's online CPUs. Returns 0 or a negative errno. */
 int pv_views_cpus(PvViews *views, PvContainer *container, PvCpuSet *ret_real_cpus,
                   PvCpuSet *ret_shown_cpus);
+
+/*
+ * Take a snapshot without rendering it, for answers that are not texts.
+ * Returns 0 and a snapshot, to be freed with pv_snapshot_free(), or a negative errno: nothing is
+ * made up from the host's numbers.
+ */
+int pv_views_snapshot(PvViews *views, PvContainer *container, PvSections sections,
+                      PvSnapshot **ret_snapshot);
+void pv_snapshot_free(PvSnapshot *snapshot);

@@ -18,7 +18,7 @@ enum {
 
 typedef struct {
     const char *name;
-    const char *summary; /* one line for procview --help */
+    const char *summary;               /* one line for procview --help */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns an exit status */
 } PvCommand;
 

@@ -1,1 +1,420 @@
-/* to be written */
+/* The daemon's configuration, see config.h. */
+#include "config.h"
+
+#include "procview/error.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define SECTION "procview"
+
+typedef enum { TYPE_PATH, TYPE_CHOICE, TYPE_NUMBER } Type;
+
+typedef struct {
+    const char *name;
+    Type type;
+    gsize offset;           /* in PvConfig: char *, gboolean or PvLogLevel, guint */
+    const char *choices[5]; /* of TYPE_CHOICE: the number of the one chosen is stored */
+    guint min, max;         /* of TYPE_NUMBER */
+    const char *value;      /* the default, as it would be written */
+    const char *metavar;
+    const char *help;
+} Key;
+
+static const Key keys[] = {
+    {.name = "mountpoint",
+     .type = TYPE_PATH,
+     .offset = offsetof(PvConfig, mountpoint),
+     .value = "/var/lib/procview",
+     .metavar = "DIR",
+     .help = "where the files are mounted; made when it is missing. Also the MOUNTPOINT argument."},
+    {.name = "cpu-ids",
+     .type = TYPE_CHOICE,
+     .offset = offsetof(PvConfig, cpu_ids_dense),
+     .choices = {"real", "dense"},
+     .value = "real",
+     .metavar = "KIND",
+     .help = "CPU numbers as the kernel has them, which affinity masks and cgroups speak too, or "
+             "counted from 0 in every container."},
+    {.name = "swap-total",
+     .type = TYPE_CHOICE,
+     .offset = offsetof(PvConfig, swap_total_memsw),
+     .choices = {"swap", "memsw"},
+     .value = "swap",
+     .metavar = "RULE",
+     .help = "what SwapTotal is on cgroup v1: the swap that the container may use, or the limit of "
+             "memory and swap together, as lxcfs shows it."},
+    {.name = "threads",
+     .type = TYPE_NUMBER,
+     .offset = offsetof(PvConfig, threads),
+     .max = 64,
+     .value = "0",
+     .metavar = "N",
+     .help = "threads that answer reads; 0 chooses by the number of CPUs."},
+    {.name = "sample-interval",
+     .type = TYPE_NUMBER,
+     .offset = offsetof(PvConfig, sample_interval_sec),
+     .min = 1,
+     .max = 60,
+     .value = "5",
+     .metavar = "SECONDS",
+     .help = "how often the threads of the containers are looked at for load averages."},
+    {.name = "log-level",
+     .type = TYPE_CHOICE,
+     .offset = offsetof(PvConfig, log_level),
+     .choices = {"error", "warning", "info", "debug"},
+     .value = "info",
+     .metavar = "LEVEL",
+     .help = "what is worth a line in the log."},
+    {.name = "state-dir",
+     .type = TYPE_PATH,
+     .offset = offsetof(PvConfig, state_dir),
+     .value = "/run/procview",
+     .metavar = "DIR",
+     .help = "where the lock of the mount point is, and what has to be remembered of containers "
+             "when the daemon restarts."},
+};
+
+static const Key *find_key(const char *name)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
+        if (strcmp(keys[i].name, name) == 0)
+            return &keys[i];
+    }
+    return NULL;
+}
+
+static char *allowed_values(const Key *key)
+{
+    switch (key->type) {
+    case TYPE_CHOICE:
+        return g_strjoinv(", ", (char **)key->choices);
+    case TYPE_NUMBER:
+        return g_strdup_printf("a number from %u to %u", key->min, key->max);
+    default:
+        return g_strdup("an absolute path");
+    }
+}
+
+static char *all_keys(void)
+{
+    GString *names = g_string_new(NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++)
+        g_string_append_printf(names, "%s%s", i > 0 ? ", " : "", keys[i].name);
+    return g_string_free(names, FALSE);
+}
+
+/* Store a value; FALSE when it is none that is allowed. */
+static gboolean store(PvConfig *config, const Key *key, const char *value)
+{
+    gpointer field = G_STRUCT_MEMBER_P(config, key->offset);
+    guint64 number;
+
+    switch (key->type) {
+    case TYPE_PATH:
+        if (value[0] != '/')
+            return FALSE;
+        g_free(*(char **)field);
+        *(char **)field = g_strdup(value);
+        return TRUE;
+    case TYPE_CHOICE:
+        for (guint i = 0; key->choices[i] != NULL; i++) {
+            if (strcmp(key->choices[i], value) == 0) {
+                *(guint *)field = i;
+                return TRUE;
+            }
+        }
+        return FALSE;
+    default:
+        if (!g_ascii_string_to_unsigned(value, 10, key->min, key->max, &number, NULL))
+            return FALSE;
+        *(guint *)field = (guint)number;
+        return TRUE;
+    }
+}
+
+G_STATIC_ASSERT(sizeof(gboolean) == sizeof(guint) && sizeof(PvLogLevel) == sizeof(guint));
+
+void pv_config_init(PvConfig *config)
+{
+    memset(config, 0, sizeof *config);
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++)
+        store(config, &keys[i], keys[i].value);
+}
+
+void pv_config_clear(PvConfig *config)
+{
+    g_clear_pointer(&config->mountpoint, g_free);
+    g_clear_pointer(&config->state_dir, g_free);
+}
+
+/* ---- the file ---- */
+
+/* The line, counted from 1, of a section's head (key NULL) or of a key in it: GKeyFile keeps none.
+ */
+static guint find_line(const char *text, const char *section, const char *key)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    gboolean in_section = FALSE;
+
+    for (guint i = 0; lines[i] != NULL; i++) {
+        char *line = g_strstrip(lines[i]);
+        gsize length = strlen(line);
+
+        if (line[0] == '[' && line[length - 1] == ']') {
+            line[length - 1] = '\0';
+            in_section = strcmp(line + 1, section) == 0;
+            if (in_section && key == NULL)
+                return i + 1;
+        } else if (in_section && key != NULL && line[0] != '#') {
+            char *equals = strchr(line, '=');
+            if (equals == NULL)
+                continue;
+            *equals = '\0';
+            if (strcmp(g_strchomp(line), key) == 0)
+                return i + 1;
+        }
+    }
+    return 1;
+}
+
+/* The first line that is neither a comment, a section's head nor KEY=VALUE: what GKeyFile stumbled
+ * on. */
+static guint find_bad_line(const char *text)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    gboolean in_section = FALSE;
+
+    for (guint i = 0; lines[i] != NULL; i++) {
+        const char *line = g_strstrip(lines[i]);
+        gboolean is_head = line[0] == '[' && line[strlen(line) - 1] == ']';
+
+        in_section = in_section || is_head;
+        if (line[0] != '\0' && line[0] != '#' && !is_head &&
+            (!in_section || strchr(line, '=') == NULL || line[0] == '='))
+            return i + 1;
+    }
+    return 1;
+}
+
+static gboolean parse_key(PvConfig *config, const char *path, const char *text, GKeyFile *file,
+                          const char *name, GError **error)
+{
+    const Key *key = find_key(name);
+    g_autofree char *allowed = key != NULL ? allowed_values(key) : all_keys();
+    g_autofree char *value = NULL;
+
+    if (key == NULL)
+        return pv_error_set(error, PV_ERROR_INVALID, "%s:%u: unknown key \"%s\"; allowed: %s", path,
+                            find_line(text, SECTION, name), name, allowed);
+    value = g_key_file_get_string(file, SECTION, name, NULL);
+    if (value == NULL || !store(config, key, g_strstrip(value)))
+        return pv_error_set(
+            error, PV_ERROR_INVALID, "%s:%u: bad value \"%s\" of \"%s\"; allowed: %s", path,
+            find_line(text, SECTION, name), value != NULL ? value : "", name, allowed);
+    return TRUE;
+}
+
+gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, GError **error)
+{
+    g_autoptr(GKeyFile) file = g_key_file_new();
+    g_autoptr(GError) parse_error = NULL;
+    g_auto(GStrv) sections = NULL;
+    g_auto(GStrv) names = NULL;
+
+    if (!g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_NONE, &parse_error))
+        return pv_error_set(error, PV_ERROR_INVALID,
+                            "%s:%u: not understood; allowed: [" SECTION
+                            "], KEY=VALUE, and comments after #",
+                            path, find_bad_line(text));
+    sections = g_key_file_get_groups(file, NULL);
+    for (guint i = 0; sections[i] != NULL; i++) {
+        if (strcmp(sections[i], SECTION) != 0)
+            return pv_error_set(error, PV_ERROR_INVALID,
+                                "%s:%u: unknown section [%s]; allowed: [" SECTION "]", path,
+                                find_line(text, sections[i], NULL), sections[i]);
+    }
+    names = g_key_file_get_keys(file, SECTION, NULL, NULL);
+    for (guint i = 0; names != NULL && names[i] != NULL; i++) {
+        if (!parse_key(config, path, text, file, names[i], error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean load_file(PvConfig *config, const char *path, gboolean must_exist, GError **error)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GError) read_error = NULL;
+    gsize length;
+
+    if (!g_file_get_contents(path, &text, &length, &read_error)) {
+        if (!must_exist && g_error_matches(read_error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+            return TRUE;
+        return pv_error_set(error, PV_ERROR_INVALID, "%s", read_error->message);
+    }
+    if (strlen(text) != length)
+        return pv_error_set(error, PV_ERROR_INVALID, "%s:1: not a text file", path);
+    return pv_config_parse(config, path, text, error);
+}
+
+/* ---- the command line ---- */
+
+/* The value of "--NAME=VALUE" or "--NAME VALUE"; moves *index. NULL when there is none. */
+static const char *option_value(int argc, char **argv, int *index)
+{
+    const char *equals = strchr(argv[*index], '=');
+
+    if (equals != NULL)
+        return equals + 1;
+    return *index + 1 < argc ? argv[++*index] : NULL;
+}
+
+typedef struct {
+    const Key *key;
+    const char *value;
+} Option;
+
+static gboolean store_options(PvConfig *config, const GArray *options, GError **error)
+{
+    for (guint i = 0; i < options->len; i++) {
+        const Option *option = &g_array_index(options, Option, i);
+        g_autofree char *allowed = allowed_values(option->key);
+        g_autofree char *absolute = NULL;
+        const char *value = option->value;
+
+        if (option->key->type == TYPE_PATH && value[0] != '\0')
+            value = absolute = g_canonicalize_filename(value, NULL);
+        if (!store(config, option->key, value))
+            return pv_error_set(error, PV_ERROR_INVALID, "bad value \"%s\" of --%s; allowed: %s",
+                                value, option->key->name, allowed);
+    }
+    return TRUE;
+}
+
+/* One argument that is an option. *index moves to its last word. */
+static gboolean take_option(int argc, char **argv, int *index, GArray *options,
+                            const char **config_path, PvCommand *command, GError **error)
+{
+    g_autofree char *name = g_strndup(argv[*index] + 2, strcspn(argv[*index] + 2, "="));
+    const char *argument = argv[*index];
+    Option option = {.key = find_key(name)};
+    gboolean is_config = strcmp(name, "config") == 0;
+
+    if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0)
+        *command = PV_COMMAND_HELP;
+    else if (strcmp(argument, "--version") == 0)
+        *command = PV_COMMAND_VERSION;
+    else if (strcmp(argument, "--dump-config-doc") == 0)
+        *command = PV_COMMAND_DOCUMENT;
+    else if (!g_str_has_prefix(argument, "--") || (option.key == NULL && !is_config))
+        return pv_error_set(error, PV_ERROR_INVALID, "unknown option \"%s\"; see procviewd --help",
+                            argument);
+    if (option.key == NULL && !is_config)
+        return TRUE;
+
+    option.value = option_value(argc, argv, index);
+    if (option.value == NULL)
+        return pv_error_set(error, PV_ERROR_INVALID, "--%s needs a value", name);
+    if (is_config)
+        *config_path = option.value;
+    else
+        g_array_append_val(options, option);
+    return TRUE;
+}
+
+gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvCommand *ret_command,
+                        GError **error)
+{
+    g_autoptr(GArray) options = g_array_new(FALSE, FALSE, sizeof(Option));
+    Option mountpoint = {.key = find_key("mountpoint")};
+    const char *config_path = NULL;
+    gboolean only_arguments = FALSE;
+
+    *ret_command = PV_COMMAND_SERVE;
+    for (int i = 1; i < argc; i++) {
+        if (!only_arguments && strcmp(argv[i], "--") == 0) {
+            only_arguments = TRUE;
+        } else if (!only_arguments && argv[i][0] == '-') {
+            if (!take_option(argc, argv, &i, options, &config_path, ret_command, error))
+                return FALSE;
+            if (*ret_command != PV_COMMAND_SERVE)
+                return TRUE;
+        } else if (mountpoint.value == NULL) {
+            mountpoint.value = argv[i];
+        } else {
+            return pv_error_set(error, PV_ERROR_INVALID,
+                                "\"%s\": one mount point is enough; see procviewd --help", argv[i]);
+        }
+    }
+    if (mountpoint.value != NULL)
+        g_array_append_val(options, mountpoint);
+    return load_file(config, config_path != NULL ? config_path : PV_CONFIG_PATH,
+                     config_path != NULL, error) &&
+           store_options(config, options, error);
+}
+
+/* ---- texts ---- */
+
+/* Words of a text in lines of at most `width` columns, each after `indent` blanks. */
+static void print_wrapped(FILE *out, const char *text, guint indent, guint width)
+{
+    g_auto(GStrv) words = g_strsplit(text, " ", -1);
+    guint column = 0;
+
+    for (guint i = 0; words[i] != NULL; i++) {
+        guint length = (guint)strlen(words[i]);
+
+        if (column > 0 && column + 1 + length > width) {
+            fputc('\n', out);
+            column = 0;
+        }
+        if (column == 0)
+            column = (guint)fprintf(out, "%*s%s", (int)indent, "", words[i]);
+        else
+            column += (guint)fprintf(out, " %s", words[i]);
+    }
+    fputc('\n', out);
+}
+
+void pv_config_print_help(FILE *out)
+{
+    fputs(
+        "Usage: procviewd [OPTION…] [MOUNTPOINT]\n"
+        "\n"
+        "Serve /proc and /sys files that show each container its own limits and use. Stays in the\n"
+        "foreground; ends, and unmounts, on SIGTERM and SIGINT.\n"
+        "\n"
+        "  --config FILE\n"
+        "      the configuration to read instead of " PV_CONFIG_PATH "\n",
+        out);
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
+        g_autofree char *allowed = allowed_values(&keys[i]);
+        g_autofree char *text =
+            g_strdup_printf("%s Allowed: %s. Default: %s.", keys[i].help, allowed, keys[i].value);
+
+        fprintf(out, "  --%s %s\n", keys[i].name, keys[i].metavar);
+        print_wrapped(out, text, 6, 90);
+    }
+    fputs("  --version\n"
+          "      print the version\n"
+          "  --help\n"
+          "      print this\n"
+          "\n"
+          "Every option but the last two is also a key of the configuration's [" SECTION
+          "] section:\n"
+          "KEY=VALUE. Exit status: 0 after a signal, 1 for trouble, 2 for a bad option or "
+          "configuration.\n",
+          out);
+}
+
+void pv_config_print_document(FILE *out)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
+        g_autofree char *allowed = allowed_values(&keys[i]);
+
+        fprintf(out, ".TP\n.BR %s =\\fI%s\\fR\n%s\nAllowed: %s. Default: %s.\n", keys[i].name,
+                keys[i].metavar, keys[i].help, allowed, keys[i].value);
+    }
+}

@@ -1,0 +1,51 @@
+/*
+ * The owner of the mount: opens /dev/fuse, puts the mount where it belongs, and takes it away
+ * again. Links neither glib nor libfuse: it has to stay when everything else is replaced.
+ *
+ * Nothing here waits for a file system: a mount that does not answer is found out by a child that
+ * may be left behind.
+ */
+#pragma once
+
+#include <limits.h>
+
+typedef enum {
+    PV_MOUNT_OK,
+    PV_MOUNT_NO_PERMISSION, /* mounting needs CAP_SYS_ADMIN */
+    PV_MOUNT_NO_DEVICE,     /* no /dev/fuse, or no fuse in this kernel */
+    PV_MOUNT_NOT_DIRECTORY, /* the mount point exists and is no directory */
+    PV_MOUNT_BUSY,          /* another procviewd serves it, or is about to */
+    PV_MOUNT_BUSY_OTHER, /* another FUSE file system that answers, or that hangs, is mounted there
+                          */
+    PV_MOUNT_FAILED,     /* anything else */
+} PvMountResult;
+
+/* One mount and the lock that says whose it is. */
+typedef struct {
+    int fuse_fd;                  /* the mounted /dev/fuse; -1 once it was handed on */
+    int lock_fd;                  /* held while this process owns the mount point */
+    char mountpoint[PATH_MAX];    /* absolute, without symbolic links */
+    char lock_path[PATH_MAX];     /* the lock file, which holds the owner's pid */
+    char message[PATH_MAX + 256]; /* after a failure: what went wrong, for people */
+    int replaced_dead;            /* a mount whose server had died was there, and was taken away */
+} PvMount;
+
+/*
+ * Lock the mount point, make it when it is missing (0755, with its parents), take away a dead FUSE
+ * mount that is on it, and mount: type fuse.procview, read-only, nosuid, nodev, noexec, for all
+ * users, modes checked by the kernel.
+ *
+ * mountpoint  an absolute path, or one relative to the working directory
+ * state_dir   a directory for the lock file, made when it is missing (0755)
+ * mount       filled; on failure everything is undone, and message says why
+ *
+ * Must be called before there are other threads (it may fork).
+ */
+PvMountResult pv_mount_open(PvMount *mount, const char *mountpoint, const char *state_dir);
+
+/*
+ * Unmount, lazily when somebody is still in there, and give the lock up. Takes away only a mount of
+ * ours that is on top. Does not close fuse_fd: whoever serves it does, after the last answer.
+ * Returns 0 or a negative errno.
+ */
+int pv_mount_close(PvMount *mount);
