@@ -52,7 +52,7 @@ static char **make_row(const PvContainer *container, const PvUsage *usage, gbool
                    : format_bytes(usage->memory_limit_bytes, exact);
     row[i++] = has_memory ? g_strdup_printf("%.1f", percent) : g_strdup("?");
     row[i++] = has_memory ? format_bytes(usage->swap_used_bytes, exact) : g_strdup("?");
-    row[i++] = usage->has_pids ? format_pids(usage) : g_strdup("?");
+    row[i++] = usage->has_pids ? format_pids(usage) : g_strdup("-");
     row[i++] = g_strdup(usage->has_load ? usage->load[0] : "?");
     return row;
 }

@@ -20,7 +20,6 @@
 #define ENTRIES_MAX    65536
 
 struct PvSysCpu {
-    PvHost *host;
     int dirfd; /* of the host's directory */
     PvCpuSet possible;
 
@@ -106,7 +105,6 @@ PvSysCpu *pv_sys_cpu_new(PvHost *host)
     if (fd < 0)
         return NULL;
     sys = g_new0(PvSysCpu, 1);
-    sys->host = host;
     sys->dirfd = pv_steal_fd(&fd);
     if (pv_read_text_at(sys->dirfd, "possible", text, sizeof text) < 0 ||
         !pv_cpu_set_parse_list(text, &sys->possible))

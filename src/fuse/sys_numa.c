@@ -42,7 +42,6 @@ static const Item node_items[] = {
 };
 
 struct PvSysNuma {
-    PvHost *host;
     int dirfd;        /* of the host's directory */
     guint n_cpu_bits; /* of a mask */
     GArray *nodes;    /* of guint: the ids of the nodes, at start */
@@ -59,7 +58,6 @@ PvSysNuma *pv_sys_numa_new(PvHost *host)
     if (fd < 0)
         return NULL;
     sys = g_new0(PvSysNuma, 1);
-    sys->host = host;
     sys->dirfd = pv_steal_fd(&fd);
     sys->nodes = g_array_new(FALSE, FALSE, sizeof(guint));
     for (guint node = 0; node < NODES_MAX; node++) {
@@ -357,27 +355,22 @@ static guint64 all_nodes_kb(const PvSysNuma *sys)
     return sum;
 }
 
-static int render_meminfo(const PvSysNuma *sys, PvContainer *container, const char *host_text,
-                          GString *out)
+static int render_meminfo(const PvSysNuma *sys, PvViews *views, PvContainer *container,
+                          const char *host_text, GString *out)
 {
-    g_autoptr(GString) host_meminfo = g_string_new(NULL);
-    PvSnapshot snapshot = {.valid = PV_SECTION_MEMORY};
-    int r;
+    PvSnapshot *snapshot;
+    int r = container != NULL ? pv_views_snapshot(views, container,
+                                                  PV_SECTION_MEMORY | PV_SECTION_HUGETLB, &snapshot)
+                              : -ENODATA;
 
-    if (container == NULL)
-        return -ENODATA;
-    r = pv_cgroup_read_memory(container->cgroup, FALSE, &snapshot.memory);
-    if (r == 0)
-        r = pv_host_read(sys->host, PV_HOST_MEMINFO, host_meminfo);
     if (r < 0)
         return r;
-    snapshot.host_meminfo = host_meminfo->str;
-    snapshot.page_bytes = pv_host_page_bytes(sys->host);
-    pv_render_node_meminfo(&snapshot, host_text, all_nodes_kb(sys), out);
+    pv_render_node_meminfo(snapshot, host_text, all_nodes_kb(sys), out);
+    pv_snapshot_free(snapshot);
     return 0;
 }
 
-int pv_sys_numa_read(PvSysNuma *sys, const PvCpuView *view, PvContainer *container,
+int pv_sys_numa_read(PvSysNuma *sys, PvViews *views, const PvCpuView *view, PvContainer *container,
                      const PvNode *node, GString *out)
 {
     PvSnapshot snapshot = {.valid = PV_SECTION_CPUS};
@@ -422,7 +415,7 @@ int pv_sys_numa_read(PvSysNuma *sys, const PvCpuView *view, PvContainer *contain
         return 0;
     default:
         /* Without figures of its own: the kernel's file, as with every other view. */
-        if (render_meminfo(sys, container, text->str, out) < 0)
+        if (render_meminfo(sys, views, container, text->str, out) < 0)
             g_string_append_len(out, text->str, (gssize)text->len);
         return 0;
     }

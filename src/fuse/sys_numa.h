@@ -7,7 +7,7 @@
 
 #include "sys_cpu.h"
 
-#include "procview/container.h"
+#include "procview/view.h"
 
 typedef struct PvSysNuma PvSysNuma;
 
@@ -27,7 +27,7 @@ int pv_sys_numa_list(PvSysNuma *sys, const PvCpuView *view, const PvNode *direct
                      PvSysCpuEntryFunc func, gpointer data);
 
 /* container  for meminfo; NULL with a view of the host */
-int pv_sys_numa_read(PvSysNuma *sys, const PvCpuView *view, PvContainer *container,
+int pv_sys_numa_read(PvSysNuma *sys, PvViews *views, const PvCpuView *view, PvContainer *container,
                      const PvNode *node, GString *out);
 
 /* TRUE when what the name stands for differs from caller to caller. */

@@ -484,7 +484,7 @@ int pv_tree_render(PvTree *tree, PvContainer *container, guint64 ino, GString *o
     get_cpu_view(tree, container, &view);
     if (is_numa_node(&node))
         return tree->sys_numa != NULL
-                   ? pv_sys_numa_read(tree->sys_numa, &view, container, &node, out)
+                   ? pv_sys_numa_read(tree->sys_numa, tree->views, &view, container, &node, out)
                    : -ESTALE;
     return tree->sys_cpu != NULL ? pv_sys_cpu_read(tree->sys_cpu, &view, &node, out) : -ESTALE;
 }

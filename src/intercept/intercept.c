@@ -70,15 +70,15 @@ int pv_intercept_install(void)
 /*
  * Write an answer into the memory of the thread that waits for it.
  * The notification is checked after the file is open: from then on the descriptor belongs to that
- * very process, whatever becomes of its number.
+ * very process, whatever becomes of its number. (The host's procfs is a read-only mount: this is
+ * the one file that is opened for writing.)
  */
 static gboolean write_memory(PvIntercept *intercept, const struct seccomp_notif *request,
                              guint64 address, const void *data, size_t size)
 {
     char path[32];
-    g_snprintf(path, sizeof path, "%d/mem", (int)request->pid);
-    pv_autofd int fd =
-        openat(pv_host_procfs(intercept->host), path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    g_snprintf(path, sizeof path, "/proc/%d/mem", (int)request->pid);
+    pv_autofd int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 || seccomp_notify_id_valid(intercept->listener_fd, request->id) != 0)
         return FALSE;
     ssize_t n = pwrite(fd, data, size, (off_t)address);

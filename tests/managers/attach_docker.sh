@@ -1,5 +1,6 @@
 #!/bin/bash
-# Attach to containers of a real docker daemon: by name, id, cgroup and pid; read-only, unprivileged, restarted.
+# Attach to containers of a real docker daemon: by name, id, cgroup and pid; read-only,
+# unprivileged, restarted.
 
 stop_manager() {
     [ -z "${dockerd_pid:-}" ] || {
@@ -57,7 +58,8 @@ contains "attach by the full id" "$(attach "$id")" "attached already"
 contains "attach by the cgroup" "$(attach "/docker/$id")" "attached already"
 contains "attach by the pid" "$(attach "$(docker inspect -f '{{.State.Pid}}' pv-web)")" \
     "attached already"
-equal "attaching again changed nothing" "$(in_web cat /proc/self/mountinfo | grep -c fuse.procview)" \
+equal "attaching again changed nothing" \
+    "$(in_web cat /proc/self/mountinfo | grep -c fuse.procview)" \
     "$before"
 
 contains "ps lists it" "$("$PROCVIEW" ps)" "${id:0:12}"
@@ -90,12 +92,13 @@ contains "a stopped container is told" "$(attach pv-stopped 2>&1 || true)" "not 
 contains "a cgroup of several containers is told" "$(attach /docker 2>&1 || true)" \
     "holds several containers"
 
-attach --all >/dev/null
+attach pv-web pv-closed >/dev/null
 end_process "$procviewd_pid"
 rmdir "$views" 2>/dev/null || umount -l "$views"
 rm -rf "$views"
 contains "without a daemon the cause is told" "$(attach pv-web 2>&1 || true)" \
     "is procviewd running?"
 start_procviewd
-contains "after a restart of the daemon" "$(attach --all)" "attached"
+contains "after a restart of the daemon" "$(attach pv-web pv-closed)" \
+    "files attached in place of dead ones"
 equal "the views are back" "$(total_in pv-web)" 131072

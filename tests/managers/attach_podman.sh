@@ -4,9 +4,14 @@
 stop_manager() {
     [ ! -f "${CONTAINERS_STORAGE_CONF:-/nonexistent}" ] || podman rm -f -a -t 0 >/dev/null 2>&1
     # podman mounts its layers' directories on themselves.
-    umount -l "$work/storage/overlay" "$work/storage" "$work"/storage/*-containers/*/userdata/shm 2>/dev/null
-    [ -n "${had_parent:-}" ] || rmdir /sys/fs/cgroup/{,*/}libpod_parent/conmon \
-        /sys/fs/cgroup/{,*/}libpod_parent 2>/dev/null
+    umount -l "$work/storage/overlay" "$work/storage" \
+        "$work"/storage/*-containers/*/userdata/shm 2>/dev/null
+    [ -z "${had_parent:-}" ] || return 0
+    for _ in $(seq 50); do # conmon ends a little later than its container
+        rmdir /sys/fs/cgroup/{,*/}libpod_parent/conmon /sys/fs/cgroup/{,*/}libpod_parent 2>/dev/null
+        [ -n "$(ls -d /sys/fs/cgroup/{,*/}libpod_parent 2>/dev/null)" ] || return 0
+        sleep 0.1
+    done
 }
 
 . "$(dirname "$0")/lib.sh"

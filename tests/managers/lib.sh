@@ -1,7 +1,8 @@
 # Shared by the tests with real container managers; read by them with `.`.
 #
-# PROCVIEW and PROCVIEWD name the programs under test. Everything is made below $work, and taken away again by
-# clean_up, whatever happened: containers first (stop_manager, which each test defines), then the daemon.
+# PROCVIEW and PROCVIEWD name the programs under test. Everything is made below $work, and taken
+# away again by clean_up, whatever happened: containers first (stop_manager, which each test
+# defines), then the daemon.
 
 set -eu
 

@@ -53,11 +53,37 @@ static gboolean write_exactly(int fd, const void *buf, size_t size)
 
 /* ---- inside ---- */
 
+/* The output of a command until it has ended; what it left in the background may still hold the
+ * pipe. */
+static int collect_output(pid_t pid, int fd, GString *out)
+{
+    gboolean is_open = TRUE, has_ended = FALSE;
+    int status = 0;
+
+    while (is_open || !has_ended) {
+        struct pollfd p = {.fd = is_open ? fd : -1, .events = POLLIN};
+        int n_ready = poll(&p, 1, has_ended ? 0 : 10);
+        pid_t ended;
+
+        if (n_ready > 0) {
+            char buf[65536];
+            ssize_t n = read(fd, buf, sizeof buf);
+            if (n > 0)
+                g_string_append_len(out, buf, n);
+            is_open = n > 0;
+        } else if (has_ended) {
+            break;
+        }
+        /* Orphans too: it is an init. */
+        while (!has_ended && (ended = waitpid(-1, &status, is_open ? WNOHANG : 0)) > 0)
+            has_ended = ended == pid;
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 static int run_command(const char *command, GString *out)
 {
-    char buf[65536];
     int pipe_fds[2], status;
-    ssize_t n;
     pid_t pid;
 
     if (pipe2(pipe_fds, O_CLOEXEC) < 0)
@@ -72,16 +98,9 @@ static int run_command(const char *command, GString *out)
         _exit(127);
     }
     close(pipe_fds[1]);
-    while ((n = read(pipe_fds[0], buf, sizeof buf)) > 0)
-        g_string_append_len(out, buf, n);
+    status = collect_output(pid, pipe_fds[0], out);
     close(pipe_fds[0]);
-    for (;;) {
-        pid_t ended = waitpid(-1, &status, 0); /* orphans too: it is an init */
-        if (ended == pid)
-            return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-        if (ended < 0 && errno != EINTR)
-            return 126;
-    }
+    return status;
 }
 
 G_NORETURN static void serve_commands(int fd)

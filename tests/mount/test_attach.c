@@ -810,6 +810,63 @@ static void failing_commands_name_the_cause(void **state)
     assert_non_null(strstr(cgroup, "/no/such/cgroup"));
 }
 
+static int run_status(const char *const *arguments)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        const char *path = g_getenv("PROCVIEW");
+        execv(path != NULL ? path : PROCVIEW, (char *const *)arguments);
+        _exit(127);
+    }
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Pid 1 of a pid namespace: --all reaches no container of the machine from there. */
+static int attach_all_here(void)
+{
+    const char *const attach_argv[] = {"procview", "attach",       "--all", "--quiet",
+                                       "--views",  the_daemon.dir, NULL};
+    const char *const detach_argv[] = {"procview", "detach", "--all", "--quiet", NULL};
+
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("proc", "/proc", "proc", 0, NULL) < 0)
+        return 1;
+    Container one = container_try(CLONE_NEWNS | CLONE_NEWPID, setup_usual);
+    Container other = container_try(CLONE_NEWNS | CLONE_NEWPID, setup_chroot);
+    /* Without a mount namespace of its own: left out, no failure. */
+    Container bare = container_try(CLONE_NEWPID, setup_nothing);
+    if (one.pid < 0 || other.pid < 0 || bare.pid < 0)
+        return 2;
+    if (run_status(attach_argv) != 0)
+        return 3;
+    if (fs_of(&one, "/proc/meminfo") != FUSE_SUPER_MAGIC ||
+        fs_of(&other, "/proc/meminfo") != FUSE_SUPER_MAGIC)
+        return 4;
+    if (run_status(detach_argv) != 0)
+        return 5;
+    if (fs_of(&one, "/proc/meminfo") != PROC_SUPER_MAGIC ||
+        fs_of(&other, "/proc/meminfo") != PROC_SUPER_MAGIC)
+        return 6;
+    return 0; /* the containers end with this namespace */
+}
+
+static void all_are_the_containers_below_this_pid_namespace(void **state)
+{
+    (void)state;
+    struct clone_args args = {.flags = CLONE_NEWPID | CLONE_NEWNS, .exit_signal = SIGCHLD};
+    pid_t pid = pv_sys_clone3(&args, sizeof(args));
+    int status;
+
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(attach_all_here());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* A tool in front of PATH that knows `name` as the process `pid`. */
 static void write_tool(const char *dir, const char *tool, const char *name, pid_t pid)
 {
@@ -914,6 +971,7 @@ int main(void)
         cmocka_unit_test(quiet_commands_say_nothing),
         cmocka_unit_test(failing_commands_name_the_cause),
         cmocka_unit_test(names_of_two_managers_are_ambiguous),
+        cmocka_unit_test(all_are_the_containers_below_this_pid_namespace),
         cmocka_unit_test(show_and_ps_need_no_mount),
     };
 

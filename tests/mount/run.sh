@@ -1,0 +1,692 @@
+#!/bin/bash
+# procview run and doctor, for real: namespaces, cgroups, signals, and that nothing is left.
+#
+#   run.sh BUILD-DIR [TEST...]
+#
+# Runs as root on cgroup v1, v2 and hybrid. Prints a line a test and, for one that failed, what it had printed;
+# exits 1 when one failed, 77 with a reason where the machine cannot run them.
+set -u
+
+build=$(realpath "${1:?usage: run.sh BUILD-DIR [TEST...]}")
+shift
+procview=$build/src/cli/procview
+export PROCVIEW_DAEMON=$build/src/daemon/procviewd
+slow=${PV_TEST_SLOW:-1}
+
+[ "$(id -u)" = 0 ] || { echo "SKIP: needs root"; exit 77; }
+[ -c /dev/fuse ] || { echo "SKIP: no /dev/fuse"; exit 77; }
+scratch=$(mktemp -d /tmp/pv-test-run.XXXXXX) || exit 1
+chmod 755 "$scratch"
+trap 'rm -rf "$scratch"' EXIT
+
+# ---- helpers ----
+
+run() { "$procview" run "$@"; }
+plain() { "$procview" run --no-views "$@"; }
+
+fail() {
+    echo "    $*"
+    exit 1
+}
+
+# equal WHAT ACTUAL EXPECTED
+equal() { [ "$2" = "$3" ] || fail "$1: '$2', expected '$3'"; }
+
+# contains WHAT TEXT PART
+contains() {
+    case $2 in
+    *"$3"*) ;;
+    *) fail "$1: '$2' has no '$3'" ;;
+    esac
+}
+
+# status_is EXPECTED COMMAND...: its output is in $output
+status_is() {
+    local expected=$1 status=0
+    shift
+    output=$("$@" 2>&1) || status=$?
+    [ "$status" = "$expected" ] || fail "exit status $status, expected $expected: $* -> $output"
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds
+wait_for() {
+    local n=$(($1 * 20 * slow))
+    shift
+    until "$@" 2>/dev/null; do
+        n=$((n - 1))
+        [ $n -gt 0 ] || fail "not in time: $*"
+        sleep 0.05
+    done
+}
+
+# The cgroup file of a controller: v1's or v2's name of it.
+# limit_file CONTAINER CONTROLLER V1-FILE V2-FILE
+limit_file() {
+    local dir
+    dir=$(awk -v c="$2" '{
+        n = split($0, half, " - "); split(half[1], a, " "); split(half[2], b, " ")
+        if (b[1] == "cgroup" && ("," b[3] ",") ~ ("," c ",")) { print a[5]; exit }
+    }' /proc/self/mountinfo)
+    if [ -n "$dir" ]; then
+        echo "$dir/procview/$1/$3"
+    else
+        dir=$(awk '{
+            split($0, half, " - "); split(half[1], a, " "); split(half[2], b, " ")
+            if (b[1] == "cgroup2") { print a[5]; exit }
+        }' /proc/self/mountinfo)
+        echo "$dir/procview/$1/$4"
+    fi
+}
+
+is_v1() { grep -q -- ' - cgroup .*memory' /proc/self/mountinfo; }
+
+has_controller() { is_v1 || grep -qw "$1" /sys/fs/cgroup/cgroup.controllers; }
+
+# Everything of a container that the host can see.
+traces_of() {
+    awk '{ split($0, half, " - "); split(half[1], a, " ")
+           if (half[2] ~ /^cgroup/) print a[5] }' /proc/self/mountinfo |
+        while read -r dir; do ls -d "$dir/procview/$1" 2>/dev/null; done
+    ls -d "/run/procview/run/$1" "/run/procview/views/$1" 2>/dev/null
+    grep "/run/procview/views/$1" /proc/self/mountinfo
+    return 0
+}
+
+nothing_left() { equal "left of $1" "$(traces_of "$1")" ""; }
+is_gone() { [ -z "$(traces_of "$1")" ]; }
+is_stopped() { [ "$(awk '/^State:/ { print $2 }' "/proc/$1/status")" = T ]; }
+ended() { ! kill -0 "$1" 2>/dev/null; }
+
+# start_in_background NAME ARGUMENT...: $launcher is its pid, $log its output; waits for the line "up"
+start_in_background() {
+    name=$1
+    shift
+    log=$scratch/$name.log
+    # setsid: no job control of this script's is in the way.
+    setsid "$procview" run --name "$name" "$@" >"$log" 2>&1 &
+    launcher=$!
+    wait_for 20 grep -q up "$log"
+}
+
+# ---- exit status ----
+
+test_exit_status_is_that_of_the_command() {
+    status_is 0 plain -- true
+    status_is 7 plain -- sh -c 'exit 7'
+    status_is 255 plain -- sh -c 'exit 255'
+}
+
+test_a_killed_command_is_128_and_the_signal() {
+    status_is 137 plain -- sh -c 'kill -9 $$'
+    status_is 143 plain -- sh -c 'kill -TERM $$'
+}
+
+test_a_command_that_is_not_there_is_127() {
+    status_is 127 plain -- /no/such/command
+    contains message "$output" "/no/such/command: not found"
+    status_is 127 plain -- no-such-command-either
+}
+
+test_a_command_that_cannot_be_executed_is_126() {
+    status_is 126 plain -- /etc/passwd
+    contains message "$output" "cannot be executed: Permission denied"
+    status_is 126 plain -- /etc
+}
+
+test_output_and_input_pass_through() {
+    equal output "$(echo in | plain -- sh -c 'cat; echo out; echo err >&2' 2>"$scratch/err")" \
+        "in
+out"
+    equal stderr "$(cat "$scratch/err")" err
+}
+
+# ---- messages ----
+
+# refused PART OPTION...
+refused() {
+    local part=$1
+    shift
+    status_is 125 plain --name pv-test-refused "$@" -- true
+    contains "message of $*" "$output" "$part"
+    nothing_left pv-test-refused
+}
+
+test_what_cannot_be_had_is_explained() {
+    refused "--memory 1k: below what a process needs (min 4M)" --memory 1k
+    refused "--memory lots: not a size" --memory lots
+    refused "--cpus: more than this machine has online" --cpus 5000
+    refused "--cpuset 8000: CPU 8000 is not online here (" --cpuset 8000
+    refused "--pids 1: the container's init and COMMAND are two" --pids 1
+    refused "--net bridge: none or host" --net bridge
+    refused "--rootfs /no/such/dir: no such directory" --rootfs /no/such/dir
+    refused "--workdir /no/such/dir: No such file or directory" --workdir /no/such/dir
+    refused "Unknown option --bogus" --bogus
+    status_is 125 plain
+    contains message "$output" "no COMMAND"
+}
+
+test_swap_without_memory_is_explained_on_v1() {
+    is_v1 || { echo "    skipped: cgroup v2 limits swap alone"; return; }
+    refused "--swap: needs --memory too" --swap 1M
+}
+
+test_systemd_manager_without_systemd_is_explained() {
+    [ ! -d /run/systemd/system ] || { echo "    skipped: systemd is running"; return; }
+    refused "systemd does not manage this machine (no /run/systemd/system); use --cgroup-manager cgroupfs" \
+        --cgroup-manager systemd
+}
+
+test_without_privileges_it_says_so() {
+    status_is 125 setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$procview" run -- true
+    contains message "$output" "needs root with CAP_SYS_ADMIN"
+}
+
+test_cgroups_that_cannot_be_written_are_named() {
+    status_is 125 unshare --mount sh -c '
+        for dir in $(awk "/ - cgroup/ { print \$5 }" /proc/self/mountinfo); do
+            mount -o remount,bind,ro "$dir"
+        done
+        exec "$0" run --no-views --name pv-test-readonly -- true' "$procview"
+    contains message "$output" "cannot make the cgroup /sys/fs/cgroup"
+    contains message "$output" "cgroups are mounted read-only here"
+    nothing_left pv-test-readonly
+}
+
+test_a_missing_daemon_is_explained() {
+    PROCVIEW_DAEMON=/no/such/procviewd status_is 125 run --name pv-test-nodaemon -- true
+    if ! grep -q ' /var/lib/procview .* - fuse.procview' /proc/self/mountinfo; then
+        contains message "$output" "PROCVIEW_DAEMON: /no/such/procviewd cannot be executed"
+    fi
+    nothing_left pv-test-nodaemon
+}
+
+test_a_daemon_that_fails_is_quoted() {
+    if grep -q ' /var/lib/procview .* - fuse.procview' /proc/self/mountinfo; then
+        echo "    skipped: the host's daemon is used"
+        return
+    fi
+    printf '#!/bin/sh\necho "no way"\nexit 1\n' >"$scratch/bad-daemon"
+    chmod +x "$scratch/bad-daemon"
+    PROCVIEW_DAEMON=$scratch/bad-daemon status_is 125 run --name pv-test-baddaemon -- true
+    contains message "$output" "ended instead of serving: no way"
+    nothing_left pv-test-baddaemon
+}
+
+test_a_name_in_use_is_refused() {
+    start_in_background pv-test-twice --no-views -- sh -c 'echo up; sleep 60'
+    status_is 125 plain --name pv-test-twice -- true
+    contains message "$output" "--name pv-test-twice: a container of that name is running"
+    contains message "$output" "process $launcher"
+    kill "$launcher"
+    wait "$launcher"
+    wait_for 10 is_gone pv-test-twice
+}
+
+# ---- signals ----
+
+test_signals_reach_the_command() {
+    local signal
+    for signal in TERM INT HUP QUIT USR1 USR2; do
+        start_in_background "pv-test-$signal" --no-views -- sh -c \
+            "trap 'echo got; exit 3' $signal; echo up; while :; do sleep 0.05; done"
+        kill "-$signal" "$launcher"
+        wait "$launcher"
+        equal "status after $signal" $? 3
+        equal "lines after $signal" "$(grep -c got "$log")" 1
+    done
+}
+
+test_signals_to_pid_1_reach_the_command() {
+    status_is 4 plain -- sh -c 'trap "exit 4" TERM; kill -TERM 1; sleep 5 & wait'
+}
+
+test_an_unhandled_signal_ends_the_container() {
+    start_in_background pv-test-term --no-views -- sh -c 'echo up; exec sleep 60'
+    kill -TERM "$launcher"
+    wait "$launcher"
+    equal status $? 143
+    nothing_left pv-test-term
+}
+
+test_ctrl_c_arrives_once() {
+    # The terminal sends it to the whole group; the shell around counts what COMMAND got.
+    { sleep $((2 * slow)); printf '\003'; sleep $((2 * slow)); } |
+        timeout $((30 * slow)) script -qec "$procview run --no-views -- sh -c \
+            'n=0; trap \"n=\\\$((n+1))\" INT; i=0; while [ \$i -lt $((30 * slow)) ]; do sleep 0.1; i=\$((i+1)); done; echo count=\$n'" \
+            /dev/null >"$scratch/ctrl-c" 2>&1
+    contains output "$(cat "$scratch/ctrl-c")" "count=1"
+}
+
+test_it_stops_and_continues_with_the_command() {
+    start_in_background pv-test-stop --no-views -- sh -c 'echo up; kill -STOP $$; echo continued; exit 5'
+    wait_for 10 is_stopped "$launcher"
+    kill -CONT "$launcher"
+    wait "$launcher"
+    equal status $? 5
+    contains output "$(cat "$log")" continued
+}
+
+test_ctrl_z_gives_the_shell_its_prompt_back() {
+    cat >"$scratch/job.sh" <<-END
+	set -m
+	$procview run --no-views -- sh -c 'echo up; sleep $((3 * slow)); echo finished'
+	echo "stopped with \$?"
+	fg
+	echo "ended with \$?"
+	END
+    { sleep $((1 * slow)); printf '\032'; sleep $((4 * slow)); } |
+        timeout $((40 * slow)) script -qec "bash $scratch/job.sh" /dev/null >"$scratch/ctrl-z" 2>&1
+    contains output "$(cat "$scratch/ctrl-z")" "stopped with 148"
+    contains output "$(cat "$scratch/ctrl-z")" finished
+    contains output "$(cat "$scratch/ctrl-z")" "ended with 0"
+}
+
+test_a_signal_while_it_starts_leaves_nothing() {
+    printf '#!/bin/sh\nsleep 60\n' >"$scratch/slow-daemon"
+    chmod +x "$scratch/slow-daemon"
+    if grep -q ' /var/lib/procview .* - fuse.procview' /proc/self/mountinfo; then
+        echo "    skipped: the host's daemon is used"
+        return
+    fi
+    PROCVIEW_DAEMON=$scratch/slow-daemon setsid "$procview" run --name pv-test-early -- true \
+        >"$scratch/early" 2>&1 &
+    launcher=$!
+    wait_for 10 test -e /run/procview/views/pv-test-early
+    kill -TERM $launcher
+    wait $launcher
+    equal status $? 143
+    nothing_left pv-test-early
+}
+
+# ---- limits ----
+
+test_limits_are_in_the_kernels_files() {
+    local name=pv-test-limits cpus=0
+    start_in_background $name --no-views --memory 64M --cpus 0.5 --cpuset 0 --pids 50 -- \
+        sh -c 'echo up; exec sleep 60'
+    equal memory "$(cat "$(limit_file $name memory memory.limit_in_bytes memory.max)")" 67108864
+    equal pids "$(cat "$(limit_file $name pids pids.max pids.max)")" 50
+    equal cpuset "$(cat "$(limit_file $name cpuset cpuset.cpus cpuset.cpus)")" "$cpus"
+    if is_v1; then
+        equal quota "$(cat "$(limit_file $name cpu cpu.cfs_quota_us -)")" 50000
+        equal period "$(cat "$(limit_file $name cpu cpu.cfs_period_us -)")" 100000
+    else
+        equal quota "$(cat "$(limit_file $name cpu - cpu.max)")" "50000 100000"
+    fi
+    kill "$launcher"
+    wait "$launcher"
+    nothing_left $name
+}
+
+test_swap_is_limited() {
+    local name=pv-test-swap file value=83886080
+    file=$(limit_file $name memory memory.memsw.limit_in_bytes memory.swap.max)
+    if is_v1 && [ ! -e "${file%/procview/*}/memory.memsw.limit_in_bytes" ]; then
+        echo "    skipped: this kernel does not account swap"
+        return
+    fi
+    is_v1 || value=16777216
+    start_in_background $name --no-views --memory 64M --swap 16M -- sh -c 'echo up; exec sleep 60'
+    equal swap "$(cat "$file")" $value
+    kill "$launcher"
+    wait "$launcher"
+}
+
+test_the_pids_limit_holds() {
+    status_is 2 plain --pids 2 -- sh -c 'sleep 0; sleep 0'
+    contains output "$output" "Cannot fork"
+}
+
+test_running_out_of_memory_is_told() {
+    status_is 137 plain --memory 16M --swap 0 -- sh -c 'exec tail -c 100m /dev/zero'
+    contains message "$output" "has used up its memory limit"
+}
+
+# ---- namespaces ----
+
+test_the_container_is_at_the_root_of_its_cgroups() {
+    status_is 0 plain --memory 64M -- sh -c 'cut -d: -f3 /proc/self/cgroup | sort -u'
+    equal paths "$output" /
+}
+
+test_nothing_above_the_cgroup_is_visible() {
+    status_is 0 plain -- sh -c 'find /sys/fs/cgroup -maxdepth 3 -name procview; cat /proc/self/mountinfo'
+    case $output in
+    */procview*) fail "the host's cgroups are visible: $output" ;;
+    esac
+    # Field 4 of a cgroup mount is the root of what it shows.
+    equal roots "$(echo "$output" | awk '/ - cgroup/ { print $4 }' | sort -u)" /
+}
+
+test_cgroups_are_read_only() {
+    status_is 0 plain -- sh -c 'for f in $(find /sys/fs/cgroup -name cgroup.procs); do
+        echo 1 2>/dev/null >"$f" && echo "wrote $f"; done; mkdir /sys/fs/cgroup/x 2>/dev/null && echo made; :'
+    equal output "$output" ""
+}
+
+test_no_mount_of_the_host_is_left_in_it() {
+    status_is 0 plain -- cat /proc/self/mountinfo
+    case $output in
+    *"$scratch"* | */run/procview*) fail "$output" ;;
+    esac
+    # Nothing can propagate in or out.
+    case $output in
+    *shared:* | *master:*) fail "$output" ;;
+    esac
+}
+
+test_pids_begin_anew() {
+    status_is 0 plain -- sh -c 'echo $$; ls -d /proc/[0-9]* | wc -l'
+    equal output "$output" "2
+4"
+}
+
+test_the_host_name_is_its_own() {
+    local before
+    before=$(hostname)
+    equal name "$(plain --hostname web.example -- hostname)" web.example
+    equal default "$(plain --name pv-test-host -- hostname)" pv-test-host
+    equal "the host's" "$(hostname)" "$before"
+}
+
+test_uptime_begins_at_the_start() {
+    [ -e /proc/self/ns/time ] || { echo "    skipped: no time namespaces"; return; }
+    status_is 0 plain -- cut -d. -f1 /proc/uptime
+    [ "$output" -le $((5 * slow)) ] || fail "uptime $output"
+    status_is 0 plain -- sh -c 'ps -o etimes= -p 1'
+    [ "$output" -le $((5 * slow)) ] || fail "the init's age is $output"
+}
+
+test_without_a_network_there_is_lo() {
+    equal devices "$(plain -- ls /sys/class/net)" lo
+    status_is 0 plain -- sh -c 'cat /sys/class/net/lo/flags'
+    [ $((output & 1)) = 1 ] || fail "lo is down: $output"
+}
+
+test_the_hosts_network_can_be_shared() {
+    equal devices "$(plain --net host -- ls /sys/class/net)" "$(ls /sys/class/net)"
+    equal devices "$(plain --net host --user-ns -- ls /sys/class/net)" "$(ls /sys/class/net)"
+}
+
+test_user_namespace_has_root_inside_only() {
+    status_is 0 plain --user-ns -- sh -c 'id -u; id -g; cat /etc/shadow >/dev/null 2>&1 || echo refused'
+    equal ids "$output" "0
+0
+refused"
+    start_in_background pv-test-user --no-views --user-ns -- sh -c 'echo up; exec sleep 60'
+    local child
+    child=$(pgrep -P "$launcher" | head -1)
+    [ "$(awk '/^Uid:/ { print $2 }' "/proc/$child/status")" -ge 100000 ] || fail "init runs as root"
+    kill "$launcher"
+    wait "$launcher"
+}
+
+# ---- the file system ----
+
+test_the_hosts_root_is_read_only() {
+    status_is 0 plain -- sh -c 'touch /pv-test /etc/pv-test /usr/pv-test 2>/dev/null; touch /tmp/a /run/b /dev/shm/c && echo ok'
+    equal output "$output" ok
+    for file in /pv-test /etc/pv-test /usr/pv-test; do
+        [ ! -e $file ] || { rm -f $file; fail "$file was written"; }
+    done
+}
+
+# make_rootfs DIR: busybox and nothing else
+make_rootfs() {
+    mkdir -p "$1/bin" "$1/etc"
+    cp "$(command -v busybox)" "$1/bin/busybox"
+    ln -s busybox "$1/bin/sh"
+}
+
+test_a_root_directory_is_writable() {
+    busybox true || { echo "    skipped: no busybox"; return; }
+    make_rootfs "$scratch/root"
+    status_is 0 plain --rootfs "$scratch/root" -- /bin/sh -c 'echo x >/etc/new; busybox ls /; busybox ls -l /dev/null'
+    contains listing "$output" proc
+    contains device "$output" "1,   3"
+    equal file "$(cat "$scratch/root/etc/new")" x
+    rm -rf "$scratch/root"
+}
+
+test_a_root_directory_belongs_to_the_user_namespace() {
+    busybox true || { echo "    skipped: no busybox"; return; }
+    make_rootfs "$scratch/root"
+    status_is 0 plain --user-ns --rootfs "$scratch/root" -- /bin/sh -c 'busybox id -u'
+    equal id "$output" 0
+    rm -rf "$scratch/root"
+}
+
+test_symbolic_links_in_a_root_directory_lead_nowhere() {
+    busybox true || { echo "    skipped: no busybox"; return; }
+    local top
+    for top in proc sys dev tmp; do
+        make_rootfs "$scratch/root"
+        mkdir "$scratch/target"
+        ln -s "$scratch/target" "$scratch/root/$top"
+        status_is 125 plain --name pv-test-link --rootfs "$scratch/root" -- /bin/sh -c :
+        contains message "$output" "no usable /$top"
+        equal target "$(ls -A "$scratch/target")" ""
+        nothing_left pv-test-link
+        rm -rf "$scratch/root" "$scratch/target"
+    done
+}
+
+test_the_kernels_dangerous_files_are_out_of_reach() {
+    status_is 0 plain -- sh -c 'for f in /proc/kcore /proc/keys /proc/timer_list; do
+            [ -e $f ] && [ -n "$(head -c 1 $f | tr -d "\0")" ] && echo "$f can be read"; done
+        echo 1 2>/dev/null >/proc/sys/kernel/panic && echo "panic was written"
+        echo b 2>/dev/null >/proc/sysrq-trigger && echo "sysrq was written"; :'
+    equal output "$output" ""
+}
+
+test_devices_are_those_that_programs_need() {
+    status_is 0 plain -- sh -c 'for d in null zero full random urandom; do [ -c /dev/$d ] || echo "no $d"; done
+        ls /dev | grep -v -x -E "null|zero|full|random|urandom|tty|console|pts|ptmx|shm|mqueue|fd|stdin|stdout|stderr"
+        head -c 4 /dev/zero | wc -c; echo x >/dev/null; [ -c /dev/pts/ptmx ] || echo "no ptmx"; :'
+    equal output "$output" 4
+}
+
+test_device_nodes_do_not_open() {
+    status_is 0 plain -- sh -c 'mknod /tmp/mem c 1 1 2>/dev/null && head -c 1 /tmp/mem >/dev/null 2>&1 && echo opened; :'
+    equal output "$output" ""
+}
+
+# ---- privileges ----
+
+test_capabilities_are_few_and_stay_so() {
+    status_is 0 plain -- sh -c 'grep -E "^(CapEff|CapBnd|CapInh|NoNewPrivs)" /proc/self/status | cut -f2'
+    equal sets "$output" "0000000000000000
+00000000a80425fb
+00000000a80425fb
+1"
+}
+
+test_no_descriptor_of_the_host_leaks() {
+    exec 7</etc/passwd 8<"$scratch"
+    status_is 0 plain -- ls /proc/self/fd
+    exec 7<&- 8<&-
+    equal descriptors "$(echo "$output" | tr '\n' ' ')" "0 1 2 3 "
+}
+
+test_the_init_tells_nothing_of_the_host() {
+    status_is 0 plain --env SECRET=of-the-host -- sh -c 'tr "\0" " " </proc/1/cmdline; readlink /proc/1/exe; ls /proc/1/fd; cat /proc/1/environ; :'
+    case $output in
+    *--env* | *of-the-host* | *"$build"*) fail "$output" ;;
+    esac
+    contains name "$output" procview-init
+}
+
+test_typing_into_the_users_terminal_is_refused() {
+    command -v python3 >/dev/null || { echo "    skipped: no python3"; return; }
+    timeout $((30 * slow)) script -qec "$procview run --no-views -- python3 -c \
+        'import fcntl,termios;fcntl.ioctl(0,termios.TIOCSTI,b\"x\")'" /dev/null >"$scratch/tiocsti" 2>&1
+    contains output "$(cat "$scratch/tiocsti")" "Operation not permitted"
+}
+
+test_the_environment_is_small() {
+    PV_TEST_SECRET=1 status_is 0 plain --env A=b -- env
+    contains environment "$output" A=b
+    contains environment "$output" container=procview
+    case $output in
+    *PV_TEST_SECRET*) fail "$output" ;;
+    esac
+}
+
+test_the_working_directory_can_be_chosen() {
+    equal directory "$(plain --workdir /usr/bin -- pwd)" /usr/bin
+    equal default "$(plain -- pwd)" /
+}
+
+# ---- the init ----
+
+test_orphans_are_reaped() {
+    status_is 0 plain -- sh -c '(sh -c "sleep 0.1 & sleep 0.1 & sleep 0.1 &") ; sleep 0.5
+        grep -l "^State:.Z" /proc/[0-9]*/status | wc -l'
+    equal zombies "$output" 0
+}
+
+test_what_the_command_leaves_behind_ends_with_it() {
+    status_is 0 plain --name pv-test-left -- sh -c 'setsid sleep 1234 & setsid sleep 1235 & exit 0'
+    equal processes "$(pgrep -f 'sleep 123[45]')" ""
+    nothing_left pv-test-left
+}
+
+# ---- views ----
+
+test_views_show_the_container() {
+    status_is 0 run --memory 64M --cpus 0.5 -- sh -c 'grep MemTotal: /proc/meminfo; grep -c ^processor /proc/cpuinfo'
+    contains meminfo "$output" "65536 kB"
+    equal cpus "$(echo "$output" | tail -1)" 1
+}
+
+test_views_reach_a_user_namespace() {
+    status_is 0 run --user-ns --memory 64M -- grep MemTotal: /proc/meminfo
+    contains meminfo "$output" "65536 kB"
+}
+
+test_views_are_in_a_root_directory() {
+    busybox true || { echo "    skipped: no busybox"; return; }
+    make_rootfs "$scratch/root"
+    status_is 0 run --memory 64M --rootfs "$scratch/root" -- /bin/busybox grep MemTotal: /proc/meminfo
+    contains meminfo "$output" "65536 kB"
+    rm -rf "$scratch/root"
+}
+
+test_system_calls_show_the_container() {
+    busybox true || { echo "    skipped: no busybox"; return; }
+    [ "$(uname -m)" = x86_64 ] || { echo "    skipped: for x86_64"; return; }
+    status_is 0 run --memory 64M --cpus 0.5 -- sh -c 'busybox free -k | awk "/^Mem/ { print \$2 }"; nproc'
+    equal "total and CPUs" "$output" "65536
+1"
+}
+
+test_without_views_the_files_are_the_kernels() {
+    status_is 0 plain --memory 64M -- sh -c 'grep -c fuse /proc/self/mountinfo; grep MemTotal /proc/meminfo'
+    case $output in
+    0*" 65536 kB"*) fail "$output" ;;
+    0*) ;;
+    *) fail "$output" ;;
+    esac
+}
+
+test_its_own_daemon_is_gone_afterwards() {
+    local before after
+    before=$(pgrep -c -x procviewd)
+    status_is 0 run --name pv-test-daemon -- true
+    after=$(pgrep -c -x procviewd)
+    [ "$after" -le "$before" ] || fail "$after daemons, before $before"
+    nothing_left pv-test-daemon
+}
+
+# ---- nothing is left ----
+
+test_nothing_is_left_after_the_end() {
+    status_is 3 run --name pv-test-end --memory 64M -- sh -c 'exit 3'
+    nothing_left pv-test-end
+}
+
+test_killing_the_launcher_kills_the_container() {
+    start_in_background pv-test-kill -- sh -c 'echo up; setsid sleep 4321 & exec sleep 4321'
+    kill -KILL "$launcher"
+    wait "$launcher" 2>/dev/null
+    wait_for 10 sh -c '! pgrep -f "sleep 4321"'
+    "$procview" doctor >"$scratch/doctor" 2>&1
+    nothing_left pv-test-kill
+    contains doctor "$(cat "$scratch/doctor")" "container pv-test-kill: its launcher was killed; removed"
+}
+
+test_the_next_run_cleans_up() {
+    start_in_background pv-test-next --no-views -- sh -c 'echo up; exec sleep 60'
+    kill -KILL "$launcher"
+    wait "$launcher" 2>/dev/null
+    [ -n "$(traces_of pv-test-next)" ] || fail "nothing to clean"
+    status_is 0 plain -- true
+    nothing_left pv-test-next
+}
+
+test_a_dry_run_of_doctor_changes_nothing() {
+    start_in_background pv-test-dry --no-views -- sh -c 'echo up; exec sleep 60'
+    kill -KILL "$launcher"
+    wait "$launcher" 2>/dev/null
+    output=$("$procview" doctor --dry-run)
+    contains doctor "$output" "container pv-test-dry: its launcher was killed"
+    [ -n "$(traces_of pv-test-dry)" ] || fail "it was cleaned"
+    "$procview" doctor >/dev/null
+    nothing_left pv-test-dry
+}
+
+test_doctor_leaves_running_containers_alone() {
+    start_in_background pv-test-alive --no-views -- sh -c 'echo up; exec sleep 60'
+    "$procview" doctor >/dev/null
+    ended "$launcher" && fail "the container has ended"
+    [ -n "$(traces_of pv-test-alive)" ] || fail "its cgroups are gone"
+    kill "$launcher"
+    wait "$launcher"
+    nothing_left pv-test-alive
+}
+
+test_doctor_knows_json() {
+    command -v python3 >/dev/null || { echo "    skipped: no python3"; return; }
+    "$procview" doctor --json | python3 -c '
+import json, sys
+checks = json.load(sys.stdin)
+assert any(c["check"] == "fuse" and c["status"] == "ok" for c in checks), checks
+assert all(c["status"] in ("ok", "warn", "fail") for c in checks), checks' || fail "bad JSON"
+}
+
+test_several_at_once() {
+    local n pids=()
+    for n in 1 2 3 4; do
+        run --name "pv-test-par$n" --memory 64M -- sh -c 'grep -q " 65536 kB" /proc/meminfo' &
+        pids+=($!)
+    done
+    for n in 1 2 3 4; do
+        wait "${pids[$((n - 1))]}" || fail "the ${n}th failed"
+        nothing_left "pv-test-par$n"
+    done
+}
+
+# ---- all of them ----
+
+failed=0
+[ $# -gt 0 ] || set -- $(declare -F | awk '{ print $3 }' | grep ^test_)
+for name in "$@"; do
+    if ("$name") >"$scratch/output" 2>&1; then
+        if grep -q skipped: "$scratch/output"; then
+            echo "SKIP $name: $(sed -n 's/.*skipped: //p' "$scratch/output" | head -1)"
+        else
+            echo "ok   $name"
+        fi
+    else
+        echo "FAIL $name"
+        cat "$scratch/output"
+        failed=$((failed + 1))
+    fi
+done
+# What a test that failed has left, by its name.
+for record in /run/procview/run/pv-test-*; do
+    [ -e "$record" ] || continue
+    kill "$(cat "$record")" 2>/dev/null && sleep 1
+done
+"$procview" doctor >/dev/null 2>&1
+[ $failed = 0 ] || { echo "$failed failed"; exit 1; }
