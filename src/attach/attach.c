@@ -356,26 +356,16 @@ static void plan_mounts(Plan *plan)
 }
 
 /* The whole directory that a row's file is in, or NULL. */
-static const char *whole_directory_of(const char *path)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(whole_directories); i++) {
-        gsize length = strlen(whole_directories[i]);
-        if (strncmp(path, whole_directories[i], length) == 0 && path[length] == '/')
-            return whole_directories[i];
-    }
-    return NULL;
-}
-
 static void plan_items(Plan *plan)
 {
     g_autoptr(GPtrArray) paths = g_ptr_array_new();
 
     for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
-        const char *path =
-            g_str_has_prefix(row->path, "proc/") ? row->path : whole_directory_of(row->path);
-        if (path != NULL && !g_ptr_array_find(paths, path, NULL))
-            g_ptr_array_add(paths, (gpointer)path);
+        if (g_str_has_prefix(row->path, "proc/"))
+            g_ptr_array_add(paths, (gpointer)row->path);
     }
+    for (guint i = 0; i < G_N_ELEMENTS(whole_directories); i++)
+        g_ptr_array_add(paths, (gpointer)whole_directories[i]);
     plan->items = g_new0(Item, paths->len);
     plan->n_items = paths->len;
     for (guint i = 0; i < paths->len; i++)

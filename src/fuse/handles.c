@@ -93,7 +93,7 @@ static Share *get_share(PvHandles *handles, PvContainer *container)
 
 int pv_handles_open(PvHandles *handles, guint64 ino, PvContainer *container, guint64 *ret_handle)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&handles->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
     guint32 number = handles->first_free;
     Share *share;
     Slot *slot;
@@ -133,7 +133,7 @@ void pv_handles_close(PvHandles *handles, guint64 handle)
 {
     g_autoptr(PvContainer) container = NULL; /* dropped after the lock: it may be the last one */
     g_autoptr(GBytes) text = NULL;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&handles->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
     Slot *slot = find_slot(handles, handle);
 
     if (slot == NULL)
@@ -155,7 +155,7 @@ void pv_handles_close(PvHandles *handles, guint64 handle)
 int pv_handles_get(PvHandles *handles, guint64 handle, guint64 ino, PvContainer **ret_container,
                    GBytes **ret_text)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&handles->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
     Slot *slot = find_slot(handles, handle);
 
     if (slot == NULL || slot->ino != ino)
@@ -168,7 +168,7 @@ int pv_handles_get(PvHandles *handles, guint64 handle, guint64 ino, PvContainer 
 int pv_handles_publish(PvHandles *handles, guint64 handle, GBytes *text)
 {
     g_autoptr(GBytes) old = NULL;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&handles->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
     Slot *slot = find_slot(handles, handle);
     gsize new_bytes = g_bytes_get_size(text), old_bytes;
 
@@ -187,7 +187,7 @@ int pv_handles_publish(PvHandles *handles, guint64 handle, GBytes *text)
 
 guint pv_handles_count(PvHandles *handles)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&handles->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
 
     return handles->n_used;
 }

@@ -18,9 +18,11 @@
 
 #include "procview/error.h"
 #include "procview/fd.h"
+#include "procview/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse3/fuse_log.h>
 #include <fuse3/fuse_lowlevel.h>
 #include <pthread.h>
 #include <signal.h>
@@ -347,6 +349,18 @@ static const struct fuse_lowlevel_ops operations = {
     .statfs = op_statfs,
 };
 
+/* libfuse has a word to say now and then; it goes where ours do. */
+static void log_message(enum fuse_log_level level, const char *format, va_list args)
+{
+    g_autofree char *text = g_strchomp(g_strdup_vprintf(format, args));
+
+    pv_log(level <= FUSE_LOG_ERR       ? PV_LOG_ERROR
+           : level <= FUSE_LOG_WARNING ? PV_LOG_WARNING
+           : level <= FUSE_LOG_INFO    ? PV_LOG_INFO
+                                       : PV_LOG_DEBUG,
+           "libfuse: %s", text);
+}
+
 /* ---- threads ---- */
 
 static void mount_gone(PvServer *server)
@@ -408,6 +422,7 @@ PvServer *pv_server_new(PvHost *host, PvContainers *containers, PvViews *views,
     g_autoptr(PvServer) server = g_new0(PvServer, 1);
     int r;
 
+    fuse_set_log_func(log_message);
     server->options = *options;
     server->fd = -1;
     server->tree = pv_tree_new(host, containers, views, error);

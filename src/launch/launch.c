@@ -100,8 +100,9 @@ static void pass_signal(PvLauncher *self, const struct signalfd_siginfo *info)
 }
 
 /* While the container comes up: a signal that would have ended us ends the launch. */
-static void note_early_signal(PvLauncher *self)
+static gboolean is_interrupted(gpointer data, GError **error)
 {
+    PvLauncher *self = data;
     struct signalfd_siginfo info;
 
     while (read(self->signal_fd, &info, sizeof info) == sizeof info) {
@@ -120,6 +121,10 @@ static void note_early_signal(PvLauncher *self)
             break;
         }
     }
+    if (self->end_signal != 0)
+        pv_error_set(error, PV_ERROR_FAILED, "stopped by signal %d (%s)", self->end_signal,
+                     g_strsignal(self->end_signal));
+    return self->end_signal != 0;
 }
 
 /* ---- the messages of a container that comes up ---- */
@@ -139,10 +144,8 @@ static gboolean await(PvLauncher *self, PvMessageType type, PvMessage *message, 
                                 STEP_WAIT_MSEC / 1000);
         if (poll(fds, G_N_ELEMENTS(fds), (int)left_msec) < 0 && errno != EINTR)
             return pv_error_set_errno(error, errno, "poll");
-        note_early_signal(self);
-        if (self->end_signal != 0)
-            return pv_error_set(error, PV_ERROR_FAILED, "stopped by signal %d (%s)",
-                                self->end_signal, g_strsignal(self->end_signal));
+        if (is_interrupted(self, error))
+            return FALSE;
     }
     int r = pv_message_receive(self->sock, message, ret_fd);
     if (r < 0)
@@ -327,16 +330,24 @@ static gboolean start(PvLauncher *self, GError **error)
         return pv_error_set_errno(error, errno, "cannot make a mount namespace");
     return make_cgroups(self, error) && pv_launch_root_prepare(self->plan, &self->root, error) &&
            (self->plan->no_views ||
-            pv_launch_views_prepare(&self->views, self->plan->name, error)) &&
+            pv_launch_views_prepare(&self->views, self->plan->name, is_interrupted, self, error)) &&
            make_init(self, error) && finish_init(self, error);
 }
 
 /* ---- running ---- */
 
-/* COMMAND was stopped: so are we, until somebody continues us. */
-static void stop_with_command(PvLauncher *self)
+/* COMMAND was stopped: so are we, by the same signal if it is one, until somebody continues us. */
+static void stop_with_command(PvLauncher *self, int signo)
 {
-    raise(SIGSTOP);
+    sigset_t set;
+
+    sigemptyset(&set);
+    if (signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU)
+        sigaddset(&set, signo);
+    raise(sigismember(&set, signo) ? signo : SIGSTOP);
+    /* Of the former, here is where it stops. */
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    sigprocmask(SIG_BLOCK, &set, NULL);
     if (self->init > 0)
         kill(self->init, SIGCONT);
 }
@@ -357,7 +368,7 @@ static void run(PvLauncher *self)
             if (pv_message_receive(self->sock, &message, NULL) < 0)
                 pv_clear_fd(&self->sock); /* it ends: SIGCHLD says how */
             else if (message.type == PV_MESSAGE_STOPPED)
-                stop_with_command(self);
+                stop_with_command(self, message.value);
         }
         while (read(self->signal_fd, &info, sizeof info) == sizeof info)
             pass_signal(self, &info);

@@ -191,10 +191,11 @@ static gboolean mount_dev(const PvLaunchRoot *root, int root_fd, GError **error)
         {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
     };
     pv_autofd int dir_fd = open_top(root_fd, "dev");
-    pv_autofd int dev_fd = make_fs("tmpfs", options, G_N_ELEMENTS(options),
-                                   MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-    int r = dir_fd < 0 ? dir_fd : dev_fd < 0 ? dev_fd : attach_at(dev_fd, dir_fd, "");
+    pv_autofd int dev_fd = make_fs("tmpfs", options, G_N_ELEMENTS(options), ATTRIBUTES_API);
 
+    if (dir_fd < 0)
+        return pv_error_set_errno(error, -dir_fd, "the root directory has no usable /dev");
+    int r = dev_fd < 0 ? dev_fd : attach_at(dev_fd, dir_fd, "");
     if (r < 0)
         return pv_error_set_errno(error, -r, "cannot mount /dev");
     for (guint i = 0; i < G_N_ELEMENTS(devices); i++) {

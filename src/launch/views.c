@@ -30,6 +30,7 @@
 
 #define ANSWER_WAIT_MSEC 2000
 #define READY_WAIT_USEC  (10 * G_USEC_PER_SEC)
+#define READY_STEP_MSEC  100
 #define STOP_WAIT_USEC   (3 * G_USEC_PER_SEC)
 #define STEP_USEC        (5 * 1000)
 
@@ -185,7 +186,8 @@ void pv_launch_views_read_log(PvLaunchViews *views)
         pv_clear_fd(&views->daemon_log);
 }
 
-static gboolean wait_until_ready(PvLaunchViews *views, const char *path, GError **error)
+static gboolean wait_until_ready(PvLaunchViews *views, const char *path,
+                                 PvLaunchInterrupted interrupted, gpointer data, GError **error)
 {
     gint64 deadline = g_get_monotonic_time() + READY_WAIT_USEC;
     g_autofree char *last = NULL;
@@ -193,8 +195,11 @@ static gboolean wait_until_ready(PvLaunchViews *views, const char *path, GError 
 
     while (!is_ready && !has_ended && g_get_monotonic_time() < deadline) {
         struct pollfd fd = {.fd = views->daemon_log, .events = POLLIN};
-        if (poll(&fd, 1, 100) <= 0)
+        if (poll(&fd, 1, READY_STEP_MSEC) <= 0) {
+            if (interrupted(data, error))
+                return FALSE;
             continue;
+        }
         char *line = read_log(views, &is_ready, &has_ended);
         if (line != NULL) {
             g_free(last);
@@ -225,38 +230,45 @@ static gboolean make_own_dir(PvLaunchViews *views, const char *name, GError **er
     return TRUE;
 }
 
-static gboolean start_daemon(PvLaunchViews *views, const char *name, GError **error)
+/* Returns the program that was started, or NULL. Free with g_free. */
+static char *start_daemon(PvLaunchViews *views, const char *name, GError **error)
 {
     g_autofree char *path = find_daemon(error);
     int fds[2];
 
     if (path == NULL || !make_own_dir(views, name, error))
-        return FALSE;
+        return NULL;
     g_autofree char *state_option = g_strdup_printf("--state-dir=%s/state", views->own_dir);
     char *argv[] = {path, state_option, views->dir, NULL};
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
-        return pv_error_set_errno(error, errno, "pipe2");
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        pv_error_set_errno(error, errno, "pipe2");
+        return NULL;
+    }
 
     views->log_rest = g_string_new(NULL);
     views->daemon_log = fds[0];
+    fcntl(fds[0], F_SETFL, O_NONBLOCK); /* the daemon's end blocks: it loses no line */
     views->daemon_pid = fork();
     if (views->daemon_pid == 0)
         execute_daemon(argv, fds[1]);
     close(fds[1]);
     if (views->daemon_pid < 0) {
         views->daemon_pid = 0;
-        return pv_error_set_errno(error, errno, "fork");
+        pv_error_set_errno(error, errno, "fork");
+        return NULL;
     }
-    return wait_until_ready(views, path, error);
+    return g_steal_pointer(&path);
 }
 
-gboolean pv_launch_views_prepare(PvLaunchViews *views, const char *name, GError **error)
+gboolean pv_launch_views_prepare(PvLaunchViews *views, const char *name,
+                                 PvLaunchInterrupted interrupted, gpointer data, GError **error)
 {
     if (is_mounted() && answers()) {
         views->dir = g_strdup(HOST_VIEWS_DIR);
         return TRUE;
     }
-    return start_daemon(views, name, error);
+    g_autofree char *path = start_daemon(views, name, error);
+    return path != NULL && wait_until_ready(views, path, interrupted, data, error);
 }
 
 /* ---- the container ---- */

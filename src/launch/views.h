@@ -23,11 +23,17 @@ typedef struct {
     PvIntercept *intercept;
 } PvLaunchViews;
 
+/* Asked now and then while there is nothing but waiting: TRUE, with an error, ends it. */
+typedef gboolean (*PvLaunchInterrupted)(gpointer data, GError **error);
+
 /*
  * Find the daemon, or start one. Must be called in our own mount namespace, before there are other
- * threads. views  zeroed, daemon_log -1
+ * threads.
+ *
+ * views  zeroed, daemon_log -1
  */
-gboolean pv_launch_views_prepare(PvLaunchViews *views, const char *name, GError **error);
+gboolean pv_launch_views_prepare(PvLaunchViews *views, const char *name,
+                                 PvLaunchInterrupted interrupted, gpointer data, GError **error);
 
 /* Put the views over the files of the container whose init is `pid`. */
 gboolean pv_launch_views_attach(PvLaunchViews *views, pid_t pid, GError **error);

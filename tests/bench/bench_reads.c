@@ -172,7 +172,8 @@ static void test_cost_of_a_read(void **state)
         own = g_strstrip(pvt_run(native, "%s --latency /%s", own_path, row->path));
         printf("%-34s %10.1f %19s %19s  %s\n", row->path, calls, served, own, names);
         fflush(stdout);
-        if (target_of(row->path) > 0 && calls > target_of(row->path)) {
+        /* Half a call for what happens once a second or less. */
+        if (target_of(row->path) > 0 && calls > target_of(row->path) + 0.5) {
             printf("%-34s above its target of %.0f\n", "", target_of(row->path));
             n_above++;
         }

@@ -46,6 +46,13 @@ static gboolean is_useful(const Hierarchy *hierarchy)
     return FALSE;
 }
 
+static void hierarchy_free(Hierarchy *hierarchy)
+{
+    g_free(hierarchy->mount_point);
+    g_free(hierarchy->options);
+    g_free(hierarchy);
+}
+
 static void find_hierarchies(void)
 {
     g_autofree char *text = pvt_read_file("/proc/self/mountinfo");
@@ -77,6 +84,8 @@ static void find_hierarchies(void)
         }
         if (is_useful(hierarchy))
             g_ptr_array_add(hierarchies, hierarchy);
+        else
+            hierarchy_free(hierarchy);
     }
 }
 

@@ -12,12 +12,23 @@ shift
 procview=$build/src/cli/procview
 export PROCVIEW_DAEMON=$build/src/daemon/procviewd
 slow=${PV_TEST_SLOW:-1}
+# Two of these may run at once.
+export id=pvt$$
 
 [ "$(id -u)" = 0 ] || { echo "SKIP: needs root"; exit 77; }
 [ -c /dev/fuse ] || { echo "SKIP: no /dev/fuse"; exit 77; }
 scratch=$(mktemp -d /tmp/pv-test-run.XXXXXX) || exit 1
 chmod 755 "$scratch"
-trap 'rm -rf "$scratch"' EXIT
+# What a test that failed has left goes by its name.
+clean_up() {
+    for record in /run/procview/run/"$id"-*; do
+        [ -e "$record" ] && kill "$(cat "$record")" && sleep 1
+    done 2>/dev/null
+    "$procview" doctor >/dev/null 2>&1
+    rm -rf "$scratch"
+}
+trap clean_up EXIT
+trap 'exit 1' TERM INT HUP
 
 # ---- helpers ----
 
@@ -102,10 +113,11 @@ start_in_background() {
     name=$1
     shift
     log=$scratch/$name.log
-    # setsid: no job control of this script's is in the way.
-    setsid "$procview" run --name "$name" "$@" >"$log" 2>&1 &
+    # A group of its own; and the shell has background jobs ignore SIGINT and SIGQUIT.
+    setsid env --default-signal "$procview" run --name "$name" "$@" >"$log" 2>&1 &
     launcher=$!
-    wait_for 20 grep -q up "$log"
+    wait_for 20 grep -q . "$log"
+    grep -q up "$log" || fail "$(cat "$log")"
 }
 
 # ---- exit status ----
@@ -146,9 +158,9 @@ out"
 refused() {
     local part=$1
     shift
-    status_is 125 plain --name pv-test-refused "$@" -- true
+    status_is 125 plain --name $id-refused "$@" -- true
     contains "message of $*" "$output" "$part"
-    nothing_left pv-test-refused
+    nothing_left $id-refused
 }
 
 test_what_cannot_be_had_is_explained() {
@@ -186,18 +198,18 @@ test_cgroups_that_cannot_be_written_are_named() {
         for dir in $(awk "/ - cgroup/ { print \$5 }" /proc/self/mountinfo); do
             mount -o remount,bind,ro "$dir"
         done
-        exec "$0" run --no-views --name pv-test-readonly -- true' "$procview"
+        exec "$0" run --no-views --name $id-readonly -- true' "$procview"
     contains message "$output" "cannot make the cgroup /sys/fs/cgroup"
     contains message "$output" "cgroups are mounted read-only here"
-    nothing_left pv-test-readonly
+    nothing_left $id-readonly
 }
 
 test_a_missing_daemon_is_explained() {
-    PROCVIEW_DAEMON=/no/such/procviewd status_is 125 run --name pv-test-nodaemon -- true
+    PROCVIEW_DAEMON=/no/such/procviewd status_is 125 run --name $id-nodaemon -- true
     if ! grep -q ' /var/lib/procview .* - fuse.procview' /proc/self/mountinfo; then
         contains message "$output" "PROCVIEW_DAEMON: /no/such/procviewd cannot be executed"
     fi
-    nothing_left pv-test-nodaemon
+    nothing_left $id-nodaemon
 }
 
 test_a_daemon_that_fails_is_quoted() {
@@ -207,19 +219,19 @@ test_a_daemon_that_fails_is_quoted() {
     fi
     printf '#!/bin/sh\necho "no way"\nexit 1\n' >"$scratch/bad-daemon"
     chmod +x "$scratch/bad-daemon"
-    PROCVIEW_DAEMON=$scratch/bad-daemon status_is 125 run --name pv-test-baddaemon -- true
+    PROCVIEW_DAEMON=$scratch/bad-daemon status_is 125 run --name $id-baddaemon -- true
     contains message "$output" "ended instead of serving: no way"
-    nothing_left pv-test-baddaemon
+    nothing_left $id-baddaemon
 }
 
 test_a_name_in_use_is_refused() {
-    start_in_background pv-test-twice --no-views -- sh -c 'echo up; sleep 60'
-    status_is 125 plain --name pv-test-twice -- true
-    contains message "$output" "--name pv-test-twice: a container of that name is running"
+    start_in_background $id-twice --no-views -- sh -c 'echo up; sleep 60'
+    status_is 125 plain --name $id-twice -- true
+    contains message "$output" "--name $id-twice: a container of that name is running"
     contains message "$output" "process $launcher"
     kill "$launcher"
     wait "$launcher"
-    wait_for 10 is_gone pv-test-twice
+    wait_for 10 is_gone $id-twice
 }
 
 # ---- signals ----
@@ -227,7 +239,7 @@ test_a_name_in_use_is_refused() {
 test_signals_reach_the_command() {
     local signal
     for signal in TERM INT HUP QUIT USR1 USR2; do
-        start_in_background "pv-test-$signal" --no-views -- sh -c \
+        start_in_background "$id-$signal" --no-views -- sh -c \
             "trap 'echo got; exit 3' $signal; echo up; while :; do sleep 0.05; done"
         kill "-$signal" "$launcher"
         wait "$launcher"
@@ -241,11 +253,11 @@ test_signals_to_pid_1_reach_the_command() {
 }
 
 test_an_unhandled_signal_ends_the_container() {
-    start_in_background pv-test-term --no-views -- sh -c 'echo up; exec sleep 60'
+    start_in_background $id-term --no-views -- sh -c 'echo up; exec sleep 60'
     kill -TERM "$launcher"
     wait "$launcher"
     equal status $? 143
-    nothing_left pv-test-term
+    nothing_left $id-term
 }
 
 test_ctrl_c_arrives_once() {
@@ -258,7 +270,7 @@ test_ctrl_c_arrives_once() {
 }
 
 test_it_stops_and_continues_with_the_command() {
-    start_in_background pv-test-stop --no-views -- sh -c 'echo up; kill -STOP $$; echo continued; exit 5'
+    start_in_background $id-stop --no-views -- sh -c 'echo up; kill -STOP $$; echo continued; exit 5'
     wait_for 10 is_stopped "$launcher"
     kill -CONT "$launcher"
     wait "$launcher"
@@ -288,20 +300,20 @@ test_a_signal_while_it_starts_leaves_nothing() {
         echo "    skipped: the host's daemon is used"
         return
     fi
-    PROCVIEW_DAEMON=$scratch/slow-daemon setsid "$procview" run --name pv-test-early -- true \
+    PROCVIEW_DAEMON=$scratch/slow-daemon setsid "$procview" run --name $id-early -- true \
         >"$scratch/early" 2>&1 &
     launcher=$!
-    wait_for 10 test -e /run/procview/views/pv-test-early
+    wait_for 10 test -e /run/procview/views/$id-early
     kill -TERM $launcher
     wait $launcher
     equal status $? 143
-    nothing_left pv-test-early
+    nothing_left $id-early
 }
 
 # ---- limits ----
 
 test_limits_are_in_the_kernels_files() {
-    local name=pv-test-limits cpus=0
+    local name=$id-limits cpus=0
     start_in_background $name --no-views --memory 64M --cpus 0.5 --cpuset 0 --pids 50 -- \
         sh -c 'echo up; exec sleep 60'
     equal memory "$(cat "$(limit_file $name memory memory.limit_in_bytes memory.max)")" 67108864
@@ -319,7 +331,7 @@ test_limits_are_in_the_kernels_files() {
 }
 
 test_swap_is_limited() {
-    local name=pv-test-swap file value=83886080
+    local name=$id-swap file value=83886080
     file=$(limit_file $name memory memory.memsw.limit_in_bytes memory.swap.max)
     if is_v1 && [ ! -e "${file%/procview/*}/memory.memsw.limit_in_bytes" ]; then
         echo "    skipped: this kernel does not account swap"
@@ -338,7 +350,7 @@ test_the_pids_limit_holds() {
 }
 
 test_running_out_of_memory_is_told() {
-    status_is 137 plain --memory 16M --swap 0 -- sh -c 'exec tail -c 100m /dev/zero'
+    status_is 137 plain --memory 16M --swap 0 -- sh -c 'exec dd if=/dev/zero of=/dev/shm/x bs=1M count=60'
     contains message "$output" "has used up its memory limit"
 }
 
@@ -385,7 +397,7 @@ test_the_host_name_is_its_own() {
     local before
     before=$(hostname)
     equal name "$(plain --hostname web.example -- hostname)" web.example
-    equal default "$(plain --name pv-test-host -- hostname)" pv-test-host
+    equal default "$(plain --name $id-host -- hostname)" $id-host
     equal "the host's" "$(hostname)" "$before"
 }
 
@@ -413,7 +425,7 @@ test_user_namespace_has_root_inside_only() {
     equal ids "$output" "0
 0
 refused"
-    start_in_background pv-test-user --no-views --user-ns -- sh -c 'echo up; exec sleep 60'
+    start_in_background $id-user --no-views --user-ns -- sh -c 'echo up; exec sleep 60'
     local child
     child=$(pgrep -P "$launcher" | head -1)
     [ "$(awk '/^Uid:/ { print $2 }' "/proc/$child/status")" -ge 100000 ] || fail "init runs as root"
@@ -463,10 +475,10 @@ test_symbolic_links_in_a_root_directory_lead_nowhere() {
         make_rootfs "$scratch/root"
         mkdir "$scratch/target"
         ln -s "$scratch/target" "$scratch/root/$top"
-        status_is 125 plain --name pv-test-link --rootfs "$scratch/root" -- /bin/sh -c :
+        status_is 125 plain --name $id-link --rootfs "$scratch/root" -- /bin/sh -c :
         contains message "$output" "no usable /$top"
         equal target "$(ls -A "$scratch/target")" ""
-        nothing_left pv-test-link
+        nothing_left $id-link
         rm -rf "$scratch/root" "$scratch/target"
     done
 }
@@ -546,9 +558,9 @@ test_orphans_are_reaped() {
 }
 
 test_what_the_command_leaves_behind_ends_with_it() {
-    status_is 0 plain --name pv-test-left -- sh -c 'setsid sleep 1234 & setsid sleep 1235 & exit 0'
+    status_is 0 plain --name $id-left -- sh -c 'setsid sleep 1234 & setsid sleep 1235 & exit 0'
     equal processes "$(pgrep -f 'sleep 123[45]')" ""
-    nothing_left pv-test-left
+    nothing_left $id-left
 }
 
 # ---- views ----
@@ -592,57 +604,57 @@ test_without_views_the_files_are_the_kernels() {
 test_its_own_daemon_is_gone_afterwards() {
     local before after
     before=$(pgrep -c -x procviewd)
-    status_is 0 run --name pv-test-daemon -- true
+    status_is 0 run --name $id-daemon -- true
     after=$(pgrep -c -x procviewd)
     [ "$after" -le "$before" ] || fail "$after daemons, before $before"
-    nothing_left pv-test-daemon
+    nothing_left $id-daemon
 }
 
 # ---- nothing is left ----
 
 test_nothing_is_left_after_the_end() {
-    status_is 3 run --name pv-test-end --memory 64M -- sh -c 'exit 3'
-    nothing_left pv-test-end
+    status_is 3 run --name $id-end --memory 64M -- sh -c 'exit 3'
+    nothing_left $id-end
 }
 
 test_killing_the_launcher_kills_the_container() {
-    start_in_background pv-test-kill -- sh -c 'echo up; setsid sleep 4321 & exec sleep 4321'
+    start_in_background $id-kill -- sh -c 'echo up; setsid sleep 4321 & exec sleep 4321'
     kill -KILL "$launcher"
     wait "$launcher" 2>/dev/null
-    wait_for 10 sh -c '! pgrep -f "sleep 4321"'
+    wait_for 10 sh -c '! pgrep -f "[s]leep 4321"'
     "$procview" doctor >"$scratch/doctor" 2>&1
-    nothing_left pv-test-kill
-    contains doctor "$(cat "$scratch/doctor")" "container pv-test-kill: its launcher was killed; removed"
+    nothing_left $id-kill
+    contains doctor "$(cat "$scratch/doctor")" "container $id-kill: its launcher was killed; removed"
 }
 
 test_the_next_run_cleans_up() {
-    start_in_background pv-test-next --no-views -- sh -c 'echo up; exec sleep 60'
+    start_in_background $id-next --no-views -- sh -c 'echo up; exec sleep 60'
     kill -KILL "$launcher"
     wait "$launcher" 2>/dev/null
-    [ -n "$(traces_of pv-test-next)" ] || fail "nothing to clean"
+    [ -n "$(traces_of $id-next)" ] || fail "nothing to clean"
     status_is 0 plain -- true
-    nothing_left pv-test-next
+    nothing_left $id-next
 }
 
 test_a_dry_run_of_doctor_changes_nothing() {
-    start_in_background pv-test-dry --no-views -- sh -c 'echo up; exec sleep 60'
+    start_in_background $id-dry --no-views -- sh -c 'echo up; exec sleep 60'
     kill -KILL "$launcher"
     wait "$launcher" 2>/dev/null
     output=$("$procview" doctor --dry-run)
-    contains doctor "$output" "container pv-test-dry: its launcher was killed"
-    [ -n "$(traces_of pv-test-dry)" ] || fail "it was cleaned"
+    contains doctor "$output" "container $id-dry: its launcher was killed"
+    [ -n "$(traces_of $id-dry)" ] || fail "it was cleaned"
     "$procview" doctor >/dev/null
-    nothing_left pv-test-dry
+    nothing_left $id-dry
 }
 
 test_doctor_leaves_running_containers_alone() {
-    start_in_background pv-test-alive --no-views -- sh -c 'echo up; exec sleep 60'
+    start_in_background $id-alive --no-views -- sh -c 'echo up; exec sleep 60'
     "$procview" doctor >/dev/null
     ended "$launcher" && fail "the container has ended"
-    [ -n "$(traces_of pv-test-alive)" ] || fail "its cgroups are gone"
+    [ -n "$(traces_of $id-alive)" ] || fail "its cgroups are gone"
     kill "$launcher"
     wait "$launcher"
-    nothing_left pv-test-alive
+    nothing_left $id-alive
 }
 
 test_doctor_knows_json() {
@@ -657,12 +669,12 @@ assert all(c["status"] in ("ok", "warn", "fail") for c in checks), checks' || fa
 test_several_at_once() {
     local n pids=()
     for n in 1 2 3 4; do
-        run --name "pv-test-par$n" --memory 64M -- sh -c 'grep -q " 65536 kB" /proc/meminfo' &
+        run --name "$id-par$n" --memory 64M -- sh -c 'grep -q " 65536 kB" /proc/meminfo' &
         pids+=($!)
     done
     for n in 1 2 3 4; do
         wait "${pids[$((n - 1))]}" || fail "the ${n}th failed"
-        nothing_left "pv-test-par$n"
+        nothing_left "$id-par$n"
     done
 }
 
@@ -671,7 +683,7 @@ test_several_at_once() {
 failed=0
 [ $# -gt 0 ] || set -- $(declare -F | awk '{ print $3 }' | grep ^test_)
 for name in "$@"; do
-    if ("$name") >"$scratch/output" 2>&1; then
+    if ("$name"; exit 0) >"$scratch/output" 2>&1; then
         if grep -q skipped: "$scratch/output"; then
             echo "SKIP $name: $(sed -n 's/.*skipped: //p' "$scratch/output" | head -1)"
         else
@@ -683,10 +695,4 @@ for name in "$@"; do
         failed=$((failed + 1))
     fi
 done
-# What a test that failed has left, by its name.
-for record in /run/procview/run/pv-test-*; do
-    [ -e "$record" ] || continue
-    kill "$(cat "$record")" 2>/dev/null && sleep 1
-done
-"$procview" doctor >/dev/null 2>&1
 [ $failed = 0 ] || { echo "$failed failed"; exit 1; }

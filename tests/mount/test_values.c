@@ -372,6 +372,35 @@ static void test_without_limits_used_is_the_containers(void **state)
     pvt_daemon_stop(daemon);
 }
 
+static void test_nodes_have_the_containers_cpus_and_memory(void **state)
+{
+    PvtDaemon *daemon;
+    PvtCgroup *cgroup;
+    PvtContainer *container;
+
+    (void)state;
+    if (access("/sys/devices/system/node/node0", F_OK) < 0 ||
+        access("/sys/devices/system/node/node1", F_OK) == 0) {
+        print_message("skipped: it needs a machine of one node\n");
+        skip();
+    }
+    daemon = pvt_daemon_start();
+    cgroup = pvt_cgroup_new(NULL, "node");
+    pvt_cgroup_limit_memory(cgroup, 64 * MIB);
+    pvt_cgroup_limit_cpu(cgroup, 50000, 100000);
+    container = pvt_container_start(daemon, cgroup, 0);
+    assert_text(container, "cat /sys/devices/system/node/has_cpu", "0\n");
+    assert_text(container, "cat /sys/devices/system/node/node0/cpulist", "0\n");
+    assert_text(container, "cd /sys/devices/system/node/node0 && ls -d cpu?", "cpu0\n");
+    assert_text(container, "readlink -f /sys/devices/system/node/node0/cpu0",
+                "/sys/devices/system/cpu/cpu0\n");
+    assert_text(container,
+                "sed -n 's/.*MemTotal: *//p' /sys/devices/system/node/node0/meminfo "
+                "/proc/meminfo | uniq",
+                "65536 kB\n");
+    pvt_daemon_stop(daemon);
+}
+
 static void test_operator_reads_a_container_by_name(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
@@ -414,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_cgroup_namespace_changes_nothing),
         cmocka_unit_test(test_containers_that_share_a_pid_namespace_see_their_own_limits),
         cmocka_unit_test(test_without_limits_used_is_the_containers),
+        cmocka_unit_test(test_nodes_have_the_containers_cpus_and_memory),
         cmocka_unit_test(test_operator_reads_a_container_by_name),
     };
 

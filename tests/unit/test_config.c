@@ -226,6 +226,21 @@ static void test_file_that_was_named_must_exist(void **state)
     assert_non_null(strstr(error->message, "/nonexistent/f.conf"));
 }
 
+static void test_compat_profile_is_a_valid_configuration(void **state)
+{
+    g_auto(PvConfig) config = {0};
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = NULL;
+
+    (void)state;
+    assert_true(g_file_get_contents(FIXTURES "/../../../lxcfs-compat.conf", &text, NULL, &error));
+    pv_config_init(&config);
+    assert_true(pv_config_parse(&config, "lxcfs-compat.conf", text, &error));
+    assert_string_equal(config.mountpoint, "/var/lib/lxcfs");
+    assert_true(config.cpu_ids_dense);
+    assert_true(config.swap_total_memsw);
+}
+
 static void test_help_names_every_key(void **state)
 {
     g_autofree char *text = NULL;
@@ -259,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_bad_value_of_an_option_is_refused),
         cmocka_unit_test(test_two_mount_points_are_refused),
         cmocka_unit_test(test_file_that_was_named_must_exist),
+        cmocka_unit_test(test_compat_profile_is_a_valid_configuration),
         cmocka_unit_test(test_help_names_every_key),
     };
 
