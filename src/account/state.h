@@ -36,6 +36,8 @@ typedef struct {
     PvCpuSet cpus;            /* the set that is shown */
     guint32 is_started;       /* an update has been */
     guint32 has_cpu_usage;    /* the kernel counts use for each CPU (v1) */
+    guint32 throttled_level;  /* whose counter throttled_nsec is of */
+    guint32 reserved;
 
     /* The kernel's counters as of the last update. */
     guint64 total_nsec, throttled_nsec, iowait_nsec;
@@ -51,6 +53,8 @@ typedef struct {
     guint64 sample_nsec; /* and of the last sample; 0 before the first */
     guint32 running, uninterruptible, total;
     gint32 last_pid;
+    guint64 newest_start_ticks; /* of the thread with that pid */
+    guint64 n_forks;
 
     PvCpuState cpu[];
 } PvAccountState;

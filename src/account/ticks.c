@@ -76,6 +76,11 @@ static void fill_pool(PvAccountState *state, guint64 uptime_nsec, const PvAccoun
     guint n_cpus = pv_cpu_set_count(&state->cpus);
     guint64 room = wide_to_u64((Wide)(uptime_nsec - state->uptime_nsec) * n_cpus);
 
+    /* Another counter says nothing about the time since the last look. */
+    if (state->is_started && state->throttled_level != input->usage->throttled_level)
+        state->throttled_nsec = input->usage->throttled_nsec;
+    state->throttled_level = input->usage->throttled_level;
+
     guint64 use = pv_sat_add(state->late_use_nsec,
                              counter_delta(&state->total_nsec, input->usage->total_nsec));
     guint64 steal = pv_sat_add(state->late_steal_nsec,

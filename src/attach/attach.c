@@ -355,7 +355,6 @@ static void plan_mounts(Plan *plan)
     }
 }
 
-/* The whole directory that a row's file is in, or NULL. */
 static void plan_items(Plan *plan)
 {
     g_autoptr(GPtrArray) paths = g_ptr_array_new();

@@ -156,10 +156,9 @@ static int quota_level(PvChain *chain, guint *ret_level)
 }
 
 /* own_nsec: what the file that told the usage says, or NULL when it does not tell. */
-static int read_throttled(PvCgroup *cgroup, const guint64 *own_nsec, guint64 *ret_nsec)
+static int read_throttled(PvCgroup *cgroup, const guint64 *own_nsec, PvCpuUsage *usage)
 {
     PvChain *chain = accounting_chain(cgroup, PV_CONTROLLER_CPU);
-    *ret_nsec = 0;
     if (chain == NULL)
         return 0;
 
@@ -167,11 +166,12 @@ static int read_throttled(PvCgroup *cgroup, const guint64 *own_nsec, guint64 *re
     int rc = quota_level(chain, &level);
     if (rc < 0)
         return rc;
+    usage->throttled_level = level;
     if (level == 0 && own_nsec != NULL && chain == cgroup->controller[PV_CONTROLLER_CPUACCT]) {
-        *ret_nsec = *own_nsec;
+        usage->throttled_nsec = *own_nsec;
         return 0;
     }
-    rc = chain->ops->read_throttled(chain, level, ret_nsec);
+    rc = chain->ops->read_throttled(chain, level, &usage->throttled_nsec);
     return rc == -ENOENT ? 0 : rc;
 }
 
@@ -186,7 +186,7 @@ int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, gboolean want_cpus, PvCpuUsage **
     guint64 own_nsec = 0;
     int rc = chain->ops->read_cpu_usage(chain, want_cpus, &usage, &has_own, &own_nsec);
     if (rc == 0)
-        rc = read_throttled(cgroup, has_own ? &own_nsec : NULL, &usage->throttled_nsec);
+        rc = read_throttled(cgroup, has_own ? &own_nsec : NULL, usage);
     if (rc < 0)
         return public_error(rc);
     *ret_usage = g_steal_pointer(&usage);

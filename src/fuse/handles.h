@@ -15,8 +15,10 @@
 typedef struct PvHandles PvHandles;
 
 /*
- * n_slots         open handles in all; a container may have a quarter of them
- * max_text_bytes  texts kept in all; a container may have a quarter of that
+ * n_slots         open handles in all; an owner (see PvContainer.owner_ino) may have a quarter of
+ *                 them, for a 64th as many containers; all that is in the daemon's own pid
+ *                 namespace twice that, but each container there a quarter
+ * max_text_bytes  texts kept in all; shared in the same way
  */
 PvHandles *pv_handles_new(guint n_slots, gsize max_text_bytes);
 void pv_handles_free(PvHandles *handles);
@@ -26,7 +28,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvHandles, pv_handles_free)
  * Take a slot.
  * ino        of what is opened: the handle answers for nothing else
  * container  a reference is taken; NULL when the opener is in no container that can be told
- * Returns 0, or -ENFILE when the table, or the container's share of it, is full.
+ * Returns 0, or -ENFILE when the table, or a share of it, is full.
  */
 int pv_handles_open(PvHandles *handles, guint64 ino, PvContainer *container, guint64 *ret_handle);
 
@@ -44,7 +46,7 @@ int pv_handles_get(PvHandles *handles, guint64 handle, guint64 ino, PvContainer 
 
 /*
  * Make `text` what the following reads are slices of.
- * Returns 0; -ENOMEM when it is above the container's share of the texts; -ENOENT for a handle that
+ * Returns 0; -ENOMEM when it is above a share of the texts; -ENOENT for a handle that
  * is not known.
  */
 int pv_handles_publish(PvHandles *handles, guint64 handle, GBytes *text);

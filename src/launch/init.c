@@ -114,6 +114,8 @@ G_NORETURN static void execute(const PvLaunchChild *child, int failure_fd)
 
     /* What was ignored stays so, for nohup(1) and the like. */
     sigprocmask(SIG_SETMASK, &child->original_mask, NULL);
+    if (child->own_session)
+        setsid();
     umask(022);
     if (chdir(plan->workdir) == 0) {
         environ = plan->env;
@@ -197,11 +199,17 @@ static void reap(const PvLaunchChild *child, pid_t command)
     }
 }
 
-/* The signals that a process sent on purpose are COMMAND's; those of the terminal it has got
- * itself. */
-static gboolean is_for_command(const siginfo_t *info)
+/* What a process sent on purpose is COMMAND's; what the terminal sent it has got itself. */
+static void pass_signal(const PvLaunchChild *child, pid_t command, const siginfo_t *info)
 {
-    return info->si_code <= 0 && info->si_signo != SIGCHLD;
+    int signo = info->si_signo;
+
+    if (info->si_code > 0 || signo == SIGCHLD)
+        return;
+    /* In a session of its own there is nobody to continue it, so the kernel would ignore this. */
+    if (signo == SIGTSTP && child->own_session)
+        signo = SIGSTOP;
+    kill(command, signo);
 }
 
 void pv_launch_init(const PvLaunchChild *child)
@@ -230,7 +238,7 @@ void pv_launch_init(const PvLaunchChild *child)
     for (;;) {
         siginfo_t info;
         reap(child, command);
-        if (sigwaitinfo(&all, &info) > 0 && is_for_command(&info))
-            kill(command, info.si_signo);
+        if (sigwaitinfo(&all, &info) > 0)
+            pass_signal(child, command, &info);
     }
 }

@@ -22,11 +22,12 @@
 /* Of stat and vmstat only the lines count, not the numbers. */
 #define LINES_AGE_NSEC ((guint64)(60 * NSEC_PER_SEC))
 
-/* A sample may be missed, but not two (the sampler's interval is 5 s). */
-#define LOAD_AGE_MSEC 10000
-
-/* Where only samples tell which CPUs were used, they are to be fresh. */
-#define SPLIT_AGE_MSEC 1000
+/* How old a sample of the threads may be: the older the more there are, so that a container that
+ * reads all the time costs some hundredth of a CPU (a thread is looked at in 20 us or so). One of
+ * the sampler's own, which come each 5 s, may be missed, but not two. */
+#define SAMPLE_AGE_PER_THREAD_MSEC 2
+#define SAMPLE_AGE_MIN_MSEC        200
+#define SAMPLE_AGE_MAX_MSEC        10000
 
 /* ---- memory of a collection ---- */
 
@@ -128,6 +129,25 @@ static int fill_host_cpus(const PvCollector *collector, PvContainer *container G
     return pv_cpu_set_count(&collector->host_possible) > 0 ? 0 : -EIO;
 }
 
+/* ---- threads ---- */
+
+static int take_sample(const PvCollector *collector, PvContainer *container)
+{
+    PvLoad load;
+    pv_account_get_load(container->account, &load); /* no threads before the first sample */
+    guint64 age_msec = (guint64)load.tasks.total * SAMPLE_AGE_PER_THREAD_MSEC;
+    return pv_sampler_sample(collector->host, container,
+                             (guint)CLAMP(age_msec, SAMPLE_AGE_MIN_MSEC, SAMPLE_AGE_MAX_MSEC));
+}
+
+static int fill_load(const PvCollector *collector, PvContainer *container, PvCollection *collection)
+{
+    int result = take_sample(collector, container);
+    if (result < 0)
+        return result;
+    return pv_account_get_load(container->account, &collection->snapshot.load) ? 0 : -EAGAIN;
+}
+
 /* ---- CPU time ---- */
 
 static guint64 read_iowait_nsec(PvContainer *container)
@@ -150,7 +170,7 @@ static int fill_ticks(const PvCollector *collector, PvContainer *container,
         return result;
     /* Without a sample the split is a guess; the totals are exact all the same. */
     if (usage->n_cpus == 0)
-        pv_sampler_sample(collector->host, container, SPLIT_AGE_MSEC);
+        take_sample(collector, container);
 
     const PvAccountInput input = {
         .uptime_nsec = snapshot->uptime_nsec,
@@ -206,16 +226,6 @@ static int fill_uptime(const PvCollector *collector, PvContainer *container,
 {
     collection->snapshot.btime_sec = pv_container_btime_sec(container, collector->host);
     return 0; /* uptime_nsec is there already */
-}
-
-/* ---- load ---- */
-
-static int fill_load(const PvCollector *collector, PvContainer *container, PvCollection *collection)
-{
-    int result = pv_sampler_sample(collector->host, container, LOAD_AGE_MSEC);
-    if (result < 0)
-        return result;
-    return pv_account_get_load(container->account, &collection->snapshot.load) ? 0 : -EAGAIN;
 }
 
 /* ---- memory ---- */

@@ -373,6 +373,14 @@ int pvt_daemon_run(char **ret_output, const char *first_argument, ...)
 
 /* ---- the run ---- */
 
+/* A test that hangs ends the program; the guardian does the rest. */
+static int set_alarm(void **state)
+{
+    (void)state;
+    alarm(pvt_timeout_msec(60000) / 1000);
+    return 0;
+}
+
 static int clean_up(void **state)
 {
     (void)state;
@@ -464,6 +472,7 @@ int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests)
     }
     for (gsize i = 0; i < n_tests; i++) {
         wrapped[i] = tests[i];
+        wrapped[i].setup_func = set_alarm;
         wrapped[i].teardown_func = clean_up;
     }
     failed = _cmocka_run_group_tests("mount", wrapped, n_tests, NULL, NULL);

@@ -370,6 +370,30 @@ static void steal_is_bounded_by_time(void **state G_GNUC_UNUSED)
     fake_clear(&fake);
 }
 
+/* The quota of a parent that was throttled for long is the tightest one now. */
+static void steal_begins_anew_where_another_level_throttles(void **state G_GNUC_UNUSED)
+{
+    g_autoptr(PvAccount) account = new_account();
+    Fake fake;
+    fake_init(&fake, 1, TRUE);
+    fake.uptime_nsec = 10 * NSEC_PER_SEC;
+    fake.usage->throttled_nsec = 2 * NSEC_PER_SEC;
+    read_stat(&fake, account);
+    assert_int_equal(fake.shown[0].steal, 200);
+
+    fake.uptime_nsec += 100 * NSEC_PER_SEC;
+    fake.usage->throttled_level = 1;
+    fake.usage->throttled_nsec = 5000 * NSEC_PER_SEC;
+    read_stat(&fake, account);
+    assert_int_equal(fake.shown[0].steal, 200);
+
+    fake.uptime_nsec += 100 * NSEC_PER_SEC;
+    fake.usage->throttled_nsec += NSEC_PER_SEC;
+    read_stat(&fake, account);
+    assert_int_equal(fake.shown[0].steal, 300);
+    fake_clear(&fake);
+}
+
 static void cpu_that_appears_was_idle_before(void **state G_GNUC_UNUSED)
 {
     g_autoptr(PvAccount) account = new_account();
@@ -1011,6 +1035,7 @@ int main(void)
         cmocka_unit_test(busy_cpu_is_never_idle),
         cmocka_unit_test(throttled_container_shows_steal_and_no_idle),
         cmocka_unit_test(steal_is_bounded_by_time),
+        cmocka_unit_test(steal_begins_anew_where_another_level_throttles),
         cmocka_unit_test(cpu_that_appears_was_idle_before),
         cmocka_unit_test(total_keeps_the_time_of_cpus_that_left),
         cmocka_unit_test(late_reading_changes_nothing),

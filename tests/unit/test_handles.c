@@ -80,7 +80,7 @@ static void test_made_up_handles_are_not_known(void **state)
 static void test_one_container_cannot_take_all_handles(void **state)
 {
     g_autoptr(PvHandles) handles = pv_handles_new(16, 1024);
-    PvContainer greedy = {.id = 1, .ref_count = 1}, other = {.id = 2, .ref_count = 1};
+    PvContainer greedy = {.owner_ino = 1, .ref_count = 1}, other = {.owner_ino = 2, .ref_count = 1};
     guint64 handle[5];
 
     (void)state;
@@ -102,7 +102,7 @@ static void test_one_container_cannot_take_all_memory(void **state)
     g_autoptr(GBytes) small = text_of(600);
     g_autoptr(GBytes) large = text_of(1001);
     g_autoptr(GBytes) whole = text_of(1000);
-    PvContainer other = {.id = 2, .ref_count = 1};
+    PvContainer other = {.owner_ino = 2, .ref_count = 1};
     guint64 first, second, third;
 
     (void)state;
@@ -119,14 +119,84 @@ static void test_one_container_cannot_take_all_memory(void **state)
     pv_handles_close(handles, third);
 }
 
+static void test_nested_containers_share_what_their_owner_may_have(void **state)
+{
+    g_autoptr(PvHandles) handles = pv_handles_new(16, 4000);
+    g_autoptr(GBytes) text = text_of(600);
+    PvContainer nested[5];
+    PvContainer other = {.owner_ino = 2, .ref_count = 1};
+    guint64 handle[5], last;
+
+    (void)state;
+    for (guint i = 0; i < 5; i++)
+        nested[i] = (PvContainer){.pidns_ino = 10 + i, .owner_ino = 1, .ref_count = 1};
+    for (guint i = 0; i < 4; i++)
+        assert_int_equal(pv_handles_open(handles, 1, &nested[i], &handle[i]), 0);
+    assert_int_equal(pv_handles_open(handles, 1, &nested[4], &handle[4]), -ENFILE);
+    assert_int_equal(pv_handles_publish(handles, handle[0], text), 0);
+    assert_int_equal(pv_handles_publish(handles, handle[1], text), -ENOMEM);
+    assert_int_equal(pv_handles_open(handles, 1, &other, &last), 0);
+    assert_int_equal(pv_handles_publish(handles, last, text), 0);
+    pv_handles_close(handles, handle[0]);
+    assert_int_equal(pv_handles_open(handles, 1, &nested[4], &handle[0]), 0);
+    assert_int_equal(pv_handles_publish(handles, handle[1], text), 0);
+    for (guint i = 0; i < 4; i++)
+        pv_handles_close(handles, handle[i]);
+    pv_handles_close(handles, last);
+    for (guint i = 0; i < 5; i++)
+        assert_int_equal(nested[i].ref_count, 1);
+}
+
+/* Each keeps descriptors open, whoever has the handle. */
+static void test_handles_keep_few_containers_of_an_owner(void **state)
+{
+    g_autoptr(PvHandles) handles = pv_handles_new(64 * 8, 4000);
+    PvContainer nested[9];
+    guint64 handle[9], second;
+
+    (void)state;
+    for (guint i = 0; i < 9; i++)
+        nested[i] = (PvContainer){.pidns_ino = 10 + i, .owner_ino = 1, .ref_count = 1};
+    for (guint i = 0; i < 8; i++)
+        assert_int_equal(pv_handles_open(handles, 1, &nested[i], &handle[i]), 0);
+    assert_int_equal(pv_handles_open(handles, 1, &nested[8], &handle[8]), -ENFILE);
+    assert_int_equal(pv_handles_open(handles, 1, &nested[7], &second), 0);
+    pv_handles_close(handles, second);
+    pv_handles_close(handles, handle[0]);
+    assert_int_equal(pv_handles_open(handles, 1, &nested[8], &handle[0]), 0);
+    for (guint i = 0; i < 8; i++)
+        pv_handles_close(handles, handle[i]);
+    assert_int_equal(pv_handles_count(handles), 0);
+}
+
+static void test_containers_of_the_host_share_half_of_all(void **state)
+{
+    g_autoptr(PvHandles) handles = pv_handles_new(16, 4000);
+    PvContainer service = {.owner_ino = 1, .is_host_pidns = TRUE, .ref_count = 1};
+    PvContainer other = {.owner_ino = 1, .is_host_pidns = TRUE, .ref_count = 1};
+    PvContainer third = {.owner_ino = 1, .is_host_pidns = TRUE, .ref_count = 1};
+    guint64 handle[8], last;
+
+    (void)state;
+    for (guint i = 0; i < 4; i++)
+        assert_int_equal(pv_handles_open(handles, 1, &service, &handle[i]), 0);
+    assert_int_equal(pv_handles_open(handles, 1, &service, &last), -ENFILE);
+    for (guint i = 4; i < 8; i++)
+        assert_int_equal(pv_handles_open(handles, 1, &other, &handle[i]), 0);
+    assert_int_equal(pv_handles_open(handles, 1, &third, &last), -ENFILE);
+    for (guint i = 0; i < 8; i++)
+        pv_handles_close(handles, handle[i]);
+    assert_int_equal(third.ref_count, 1);
+}
+
 static void test_full_table_refuses_and_recovers(void **state)
 {
     g_autoptr(PvHandles) handles = pv_handles_new(4, 1024);
-    PvContainer containers[5] = {{.ref_count = 1},
-                                 {.ref_count = 1},
-                                 {.ref_count = 1},
-                                 {.ref_count = 1},
-                                 {.ref_count = 1}};
+    PvContainer containers[5] = {{.owner_ino = 1, .ref_count = 1},
+                                 {.owner_ino = 2, .ref_count = 1},
+                                 {.owner_ino = 3, .ref_count = 1},
+                                 {.owner_ino = 4, .ref_count = 1},
+                                 {.owner_ino = 5, .ref_count = 1}};
     guint64 handle[5];
 
     (void)state;
@@ -166,6 +236,9 @@ int main(void)
         cmocka_unit_test(test_made_up_handles_are_not_known),
         cmocka_unit_test(test_one_container_cannot_take_all_handles),
         cmocka_unit_test(test_one_container_cannot_take_all_memory),
+        cmocka_unit_test(test_nested_containers_share_what_their_owner_may_have),
+        cmocka_unit_test(test_handles_keep_few_containers_of_an_owner),
+        cmocka_unit_test(test_containers_of_the_host_share_half_of_all),
         cmocka_unit_test(test_full_table_refuses_and_recovers),
         cmocka_unit_test(test_text_outlives_its_handle),
     };
