@@ -40,6 +40,20 @@ static PvChain *add_chain(PvCgroup *cgroup, const PvHierarchy *hierarchy, const 
     return chain;
 }
 
+/*
+ * Membership is read in one hierarchy for all containers; for one that has no cgroup of its own in
+ * it (a process put into cgroups of memory and cpu by hand), in the first that has.
+ */
+static void choose_tasks_chain(PvCgroup *cgroup)
+{
+    PvChain **tasks = &cgroup->controller[PV_CONTROLLER_TASKS];
+
+    for (guint i = 0; i < cgroup->n_chains && (*tasks == NULL || (*tasks)->n_levels == 0); i++) {
+        if (cgroup->chains[i].n_levels > 0)
+            *tasks = &cgroup->chains[i];
+    }
+}
+
 PvCgroup *pv_cgroup_open(PvHierarchies *hierarchies, const PvCgroupPaths *paths, GError **error)
 {
     g_autoptr(PvCgroup) cgroup = g_new0(PvCgroup, 1);
@@ -58,6 +72,7 @@ PvCgroup *pv_cgroup_open(PvHierarchies *hierarchies, const PvCgroupPaths *paths,
             return NULL;
         cgroup->controller[c] = chain;
     }
+    choose_tasks_chain(cgroup);
     return g_steal_pointer(&cgroup);
 }
 

@@ -408,6 +408,17 @@ static void paths_and_directories_are_told(void **state)
     assert_string_equal(text, "4242\n4300\n");
 }
 
+static void membership_is_that_of_a_hierarchy_in_which_the_process_has_a_cgroup(void **state)
+{
+    (void)state;
+    pv_autofd int root = fixture_open("cgroup-v1");
+    g_autoptr(PvCgroup) cgroup =
+        tree_cgroup_of_text(root, "4:pids:/\n6:memory:/docker/3f5ac2\n8:cpu,cpuacct:/\n");
+    assert_true(pv_cgroup_is_root(cgroup, PV_CONTROLLER_PIDS));
+    assert_false(pv_cgroup_is_root(cgroup, PV_CONTROLLER_TASKS));
+    assert_string_equal(pv_cgroup_path(cgroup, PV_CONTROLLER_TASKS), "/docker/3f5ac2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +451,7 @@ int main(void)
         cmocka_unit_test(pressure_without_psi_is_no_data),
         cmocka_unit_test(root_accounts_nothing),
         cmocka_unit_test(paths_and_directories_are_told),
+        cmocka_unit_test(membership_is_that_of_a_hierarchy_in_which_the_process_has_a_cgroup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

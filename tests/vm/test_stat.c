@@ -80,14 +80,25 @@ static void assert_not_less(const guint64 *now, const guint64 *before)
         assert_true(now[i] >= before[i]);
 }
 
-/* Read it twice at least one tick apart, with the clock; what holds of any reading. */
-static void check_reading(PvtContainer *container, Stat *stat, const Stat *before)
+/* From outside, by the container's name: a reader inside would be throttled with it. */
+static char *read_view(PvtDaemon *daemon, const char *name, const char *file)
 {
-    g_autofree char *text = pvt_run(container, "cat /proc/uptime /proc/stat");
-    guint64 uptime_ticks = (guint64)(g_ascii_strtod(text, NULL) * 100 + 0.5);
+    g_autofree char *container = g_strdup_printf("pv-test-%d-%s", (int)getpid(), name);
+    g_autofree char *path =
+        g_build_filename(daemon->mountpoint, "containers", container, "proc", file, NULL);
+
+    return pvt_read_file(path);
+}
+
+/* What holds of any reading, and of one that comes after another. */
+static void check_reading(PvtDaemon *daemon, const char *name, Stat *stat, const Stat *before)
+{
+    g_autofree char *uptime = read_view(daemon, name, "uptime");
+    g_autofree char *text = read_view(daemon, name, "stat");
+    guint64 uptime_ticks = (guint64)(g_ascii_strtod(uptime, NULL) * 100 + 0.5);
     guint64 all[COLUMNS] = {0};
 
-    parse_stat(strchr(text, '\n') + 1, stat);
+    parse_stat(text, stat);
     for (guint cpu = 0; cpu < MAX_CPUS; cpu++) {
         if (!stat->has_cpu[cpu])
             continue;
@@ -130,12 +141,12 @@ static void check_load(guint n_burners, const char *quota, guint n_cpus)
     pvt_cgroup_write(cgroup, "cpu", "cpu.max", quota);
     container = pvt_container_start(daemon, cgroup, 0);
     start_burners(container, n_burners, "");
-    check_reading(container, &first, NULL);
+    check_reading(daemon, name, &first, NULL);
     last = first;
     for (guint i = 0; i < 6; i++) {
         pvt_sleep_msec(500);
         before_ticks = cpu_stat_ticks(cgroup, "usage_usec ");
-        check_reading(container, &now, &last);
+        check_reading(daemon, name, &now, &last);
         after_ticks = cpu_stat_ticks(cgroup, "usage_usec ");
         assert_between(use(now.total) + SLACK_TICKS, before_ticks, after_ticks + 2 * SLACK_TICKS);
         last = now;
@@ -187,7 +198,8 @@ static void time_is_conserved_without_a_quota(void **state)
 static void throttled_time_is_steal(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
-    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "steal");
+    const char *name = "steal";
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, name);
     PvtContainer *container;
     Stat first, last;
     guint64 elapsed, stolen;
@@ -197,9 +209,9 @@ static void throttled_time_is_steal(void **state)
     container = pvt_container_start(daemon, cgroup, 0);
     start_burners(container, 1, "");
     pvt_sleep_msec(500);
-    check_reading(container, &first, NULL);
+    check_reading(daemon, name, &first, NULL);
     pvt_sleep_msec(4000);
-    check_reading(container, &last, &first);
+    check_reading(daemon, name, &last, &first);
     elapsed = sum(last.total) - sum(first.total);
     stolen = last.total[STEAL] - first.total[STEAL];
     assert_between(stolen * 100 / elapsed, 35, 65);
@@ -211,6 +223,7 @@ static void time_is_shown_on_the_cpu_where_it_was_used(void **state)
 {
     PvtDaemon *daemon;
     PvtContainer *container;
+    const char *name = "pinned";
     Stat first, last;
     guint64 all, pinned;
 
@@ -220,12 +233,12 @@ static void time_is_shown_on_the_cpu_where_it_was_used(void **state)
         skip();
     }
     daemon = pvt_daemon_start();
-    container = pvt_container_start(daemon, pvt_cgroup_new(NULL, "pinned"), 0);
+    container = pvt_container_start(daemon, pvt_cgroup_new(NULL, name), 0);
     start_burners(container, 1, "taskset -c 2");
     pvt_sleep_msec(6000); /* until it has been sampled */
-    check_reading(container, &first, NULL);
+    check_reading(daemon, name, &first, NULL);
     pvt_sleep_msec(12000);
-    check_reading(container, &last, &first);
+    check_reading(daemon, name, &last, &first);
     all = use(last.total) - use(first.total);
     pinned = use(last.cpu[2]) - use(first.cpu[2]);
     assert_true(all > 500);

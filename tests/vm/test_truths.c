@@ -57,6 +57,20 @@ static char *get(PvtCgroup *cgroup, const char *file)
     return pvt_cgroup_read(cgroup, "cpu", file);
 }
 
+/* Take back from the children of a cgroup what is not among these controllers. */
+static void hand_down_only(PvtCgroup *cgroup, const char *kept)
+{
+    g_autofree char *text = get(cgroup, "cgroup.subtree_control");
+    g_auto(GStrv) words = g_strsplit(g_strchomp(text), " ", -1);
+    g_auto(GStrv) kept_words = g_strsplit(kept, " ", -1);
+
+    for (guint i = 0; words[i] != NULL; i++) {
+        g_autofree char *minus = g_strconcat("-", words[i], NULL);
+        if (words[i][0] != '\0' && !g_strv_contains((const char *const *)kept_words, words[i]))
+            set(cgroup, "cgroup.subtree_control", minus);
+    }
+}
+
 static void limits_of_every_ancestor_count(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
@@ -235,10 +249,7 @@ static void threaded_cgroup_has_the_memory_of_its_domain(void **state)
     PvtContainer *container;
 
     (void)state;
-    /* Only threaded controllers may be handed down once there are processes in the domain. */
-    set(domain, "cgroup.subtree_control", "-memory");
-    set(domain, "cgroup.subtree_control", "-io");
-    set(domain, "cgroup.subtree_control", "-hugetlb");
+    hand_down_only(domain, "cpu cpuset pids");
     set(threads, "cgroup.type", "threaded");
     pvt_cgroup_limit_memory(domain, 64 * MIB);
     set(threads, "cpu.max", "100000 100000");
@@ -261,9 +272,7 @@ static void controllers_not_enabled_at_the_leaf_are_those_above(void **state)
     guint64 usage_kb;
 
     (void)state;
-    set(top, "cgroup.subtree_control", "-memory");
-    set(top, "cgroup.subtree_control", "-cpu");
-    set(top, "cgroup.subtree_control", "-cpuset");
+    hand_down_only(top, "pids io");
     pvt_cgroup_limit_memory(top, 80 * MIB);
     set(top, "cpu.max", "100000 100000");
     container = pvt_container_start(daemon, leaf, 0);
@@ -281,18 +290,19 @@ static void container_is_its_cgroup_namespace_when_init_has_moved_down(void **st
 {
     PvtDaemon *daemon = pvt_daemon_start();
     PvtCgroup *cgroup = pvt_cgroup_new(NULL, "moved");
+    PvtCgroup *scope = pvt_cgroup_new(cgroup, "init.scope");
+    PvtCgroup *payload = pvt_cgroup_new(cgroup, "payload");
     PvtContainer *container;
-    PvtCgroup *scope, *payload;
     g_autofree char *text = NULL;
     guint64 usage_kb;
 
     (void)state;
+    hand_down_only(cgroup, "");
     pvt_cgroup_limit_memory(cgroup, 96 * MIB);
     container = pvt_container_start(daemon, cgroup, PVT_OWN_CGROUP_NS);
     assert_int_equal(mem_total_kb(container), 96 * 1024);
-    scope = pvt_cgroup_new(cgroup, "init.scope");
-    payload = pvt_cgroup_new(cgroup, "payload");
     pvt_cgroup_enter(scope, container->init_pid);
+    pvt_cgroup_enter(scope, container->parent_pid);
     /* With no process left in it, it can hand its controllers down. */
     set(cgroup, "cgroup.subtree_control", "+memory +cpu");
     set(scope, "memory.max", "33554432");
