@@ -85,12 +85,19 @@ static void fill_pool(PvAccountState *state, guint64 uptime_nsec, const PvAccoun
                              counter_delta(&state->total_nsec, input->usage->total_nsec));
     guint64 steal = pv_sat_add(state->late_steal_nsec,
                                counter_delta(&state->throttled_nsec, input->usage->throttled_nsec));
-    guint64 iowait = counter_delta(&state->iowait_nsec, input->iowait_nsec);
+    guint64 iowait = state->late_iowait_nsec;
+    guint64 late_iowait_max = pv_sat_add(state->late_iowait_nsec, state->unchecked_idle_nsec);
+    if (input->has_iowait)
+        iowait = pv_sat_add(iowait, counter_delta(&state->iowait_nsec, input->iowait_nsec));
 
     state->pool_nsec[PV_SHARE_USE] += take(&use, &room);
     state->pool_nsec[PV_SHARE_STEAL] += take(&steal, &room);
     state->pool_nsec[PV_SHARE_IOWAIT] += take(&iowait, &room);
     state->pool_nsec[PV_SHARE_IDLE] += room;
+
+    state->late_iowait_nsec = MIN(iowait, late_iowait_max);
+    state->unchecked_idle_nsec =
+        input->has_iowait ? 0 : pv_sat_add(state->unchecked_idle_nsec, room);
 
     /* What does not fit into the container's whole life is not its own. */
     state->late_use_nsec = state->is_started ? use : 0;

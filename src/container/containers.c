@@ -472,6 +472,17 @@ static gboolean is_sweep_due(PvContainers *containers)
     return TRUE;
 }
 
+/* Those in our own pid namespace stay until they are dropped. */
+static guint count_cached_elsewhere(const PvContainers *containers)
+{
+    g_autoptr(GPtrArray) list = pv_cache_list(containers->cache);
+    guint n = 0;
+
+    for (guint i = 0; i < list->len; i++)
+        n += !((const PvContainer *)g_ptr_array_index(list, i))->is_host_pidns;
+    return n;
+}
+
 /* Remove the state files of containers that ended unnoticed. The files are listed before the
  * processes are: whoever has one of them is seen. */
 static void sweep_state(PvContainers *containers)
@@ -479,6 +490,7 @@ static void sweep_state(PvContainers *containers)
     g_autoptr(GPtrArray) names = NULL;
     g_autoptr(GHashTable) alive = NULL;
     gpointer pair[2];
+    guint n_kept = 0;
 
     if (!is_sweep_due(containers))
         return;
@@ -493,9 +505,16 @@ static void sweep_state(PvContainers *containers)
         char *end;
         guint64 ino = g_ascii_strtoull(name, &end, 10);
 
-        if (end != name && *end == '-' && !g_hash_table_contains(alive, &ino))
+        if (end == name || *end != '-' || ino == containers->vantage.pidns_ino)
+            continue;
+        if (g_hash_table_contains(alive, &ino))
+            n_kept++;
+        else
             unlinkat(containers->state_dirfd, name, 0);
     }
+    /* Some are of containers that live, but are not cached: nobody will notice their end either. */
+    if (n_kept > count_cached_elsewhere(containers))
+        g_atomic_int_set(&containers->sweep_wanted, 1);
 }
 
 void pv_containers_collect_garbage(PvContainers *containers)

@@ -13,7 +13,8 @@
 #define NSEC_PER_SEC  G_GINT64_CONSTANT(1000000000)
 #define NSEC_PER_USEC 1000
 
-/* How old the CPU set may be that idle time is counted for. */
+/* How old the CPU set and the iowait may be that idle time is counted with: one read of uptime
+ * after another need not ask for them each time. */
 #define CPUS_AGE_NSEC ((guint64)NSEC_PER_SEC)
 
 /* cpuinfo's clock rates change all the time; to ask each CPU for its own is slow. */
@@ -175,6 +176,7 @@ static int fill_ticks(const PvCollector *collector, PvContainer *container,
     const PvAccountInput input = {
         .uptime_nsec = snapshot->uptime_nsec,
         .usage = usage,
+        .has_iowait = TRUE,
         .iowait_nsec = read_iowait_nsec(container),
         .cpus = &snapshot->cpus,
     };
@@ -198,7 +200,8 @@ static int fill_idle(const PvCollector *collector, PvContainer *container, PvCol
     const PvAccountInput input = {
         .uptime_nsec = snapshot->uptime_nsec,
         .usage = usage,
-        .iowait_nsec = read_iowait_nsec(container),
+        .has_iowait = !is_known,
+        .iowait_nsec = is_known ? 0 : read_iowait_nsec(container),
         .cpus = is_known ? NULL : &snapshot->cpus,
     };
     snapshot->ticks_total.idle = pv_account_update_idle(container->account, &input);
