@@ -44,7 +44,8 @@ typedef struct {
 typedef struct {
     guint64 uptime_nsec; /* of the container, see pv_container_uptime_nsec() */
     const PvCpuUsage *usage;
-    gboolean has_iowait;  /* FALSE: not looked at this time, the next time makes up for it */
+    gboolean has_waits;   /* FALSE: throttled and iowait time were not looked at; the next time
+                             makes up for it */
     guint64 iowait_nsec;  /* total of the cgroup's io pressure ("some"); 0 where there is none */
     const PvCpuSet *cpus; /* the set that is shown */
 } PvAccountInput;

@@ -234,13 +234,19 @@ typedef struct {
     } cpu[];
 } PvCpuUsage;
 
-/* want_cpus  FALSE reads the totals only (one file less or two); v1 then does not tell user time
- *            from system time: user_nsec is the whole total.
- * v1 has user and system time by ticks: the total never decreases, each of the two may. Free with
- * g_free.
+/* How much of it is wanted: on v1 each more costs another file. */
+typedef enum {
+    PV_CPU_USAGE_TOTAL,     /* total_nsec; throttled_nsec is not to be looked at */
+    PV_CPU_USAGE_THROTTLED, /* throttled_nsec too */
+    PV_CPU_USAGE_CPUS,      /* all */
+} PvCpuUsageDetail;
+
+/*
+ * Without CPUS, v1 does not tell user time from system time: user_nsec is the whole total. With
+ * them it has both by ticks: the total never decreases, each of the two may. Free with g_free.
  * Files: cpu.stat; cpuacct.usage, cpuacct.usage_all, cpuacct.usage_percpu, cpuacct.stat, cpu.stat
  */
-int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, gboolean want_cpus, PvCpuUsage **ret_usage);
+int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, PvCpuUsageDetail detail, PvCpuUsage **ret_usage);
 
 /* ---- io ---- */
 

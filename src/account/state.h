@@ -45,9 +45,11 @@ typedef struct {
     guint64 late_use_nsec;   /* counted, but its time has not come yet */
     guint64 late_steal_nsec; /* the same; bounded */
 
-    /* Idle time that was given while iowait was not looked at, and the iowait that turned out to
-     * belong into it: later idle time makes up for it. */
-    guint64 unchecked_idle_nsec, late_iowait_nsec;
+    guint64 late_iowait_nsec;
+
+    /* Idle time that was given while steal and iowait were not looked at, as far as it is not known
+     * to be right: so much of them may come late, and later idle time makes up for it. */
+    guint64 unchecked_idle_nsec;
 
     guint64 pool_nsec[PV_SHARE_COUNT]; /* of the set's time, what is not yet given to a CPU */
 

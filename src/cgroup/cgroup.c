@@ -190,7 +190,7 @@ static int read_throttled(PvCgroup *cgroup, const guint64 *own_nsec, PvCpuUsage 
     return rc == -ENOENT ? 0 : rc;
 }
 
-int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, gboolean want_cpus, PvCpuUsage **ret_usage)
+int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, PvCpuUsageDetail detail, PvCpuUsage **ret_usage)
 {
     PvChain *chain = accounting_chain(cgroup, PV_CONTROLLER_CPUACCT);
     if (chain == NULL)
@@ -199,8 +199,9 @@ int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, gboolean want_cpus, PvCpuUsage **
     g_autofree PvCpuUsage *usage = NULL;
     gboolean has_own = FALSE;
     guint64 own_nsec = 0;
-    int rc = chain->ops->read_cpu_usage(chain, want_cpus, &usage, &has_own, &own_nsec);
-    if (rc == 0)
+    int rc =
+        chain->ops->read_cpu_usage(chain, detail == PV_CPU_USAGE_CPUS, &usage, &has_own, &own_nsec);
+    if (rc == 0 && detail >= PV_CPU_USAGE_THROTTLED)
         rc = read_throttled(cgroup, has_own ? &own_nsec : NULL, usage);
     if (rc < 0)
         return public_error(rc);

@@ -55,6 +55,9 @@ int pv_intercept_install(void)
 
     /* no_new_privs is the caller's decision. */
     int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
+    /* A program of another architecture that the machine can run is none of our business. */
+    if (r == 0)
+        r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
     /* Programs of an architecture that is not named here ask the kernel. */
     if (r == 0)
         r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);

@@ -13,7 +13,7 @@
 #define NSEC_PER_SEC  G_GINT64_CONSTANT(1000000000)
 #define NSEC_PER_USEC 1000
 
-/* How old the CPU set and the iowait may be that idle time is counted with: one read of uptime
+/* How old the CPU set, steal and iowait may be that idle time is counted with: one read of uptime
  * after another need not ask for them each time. */
 #define CPUS_AGE_NSEC ((guint64)NSEC_PER_SEC)
 
@@ -166,7 +166,7 @@ static int fill_ticks(const PvCollector *collector, PvContainer *container,
     PvSnapshot *snapshot = &collection->snapshot;
     g_autofree PvCpuUsage *usage = NULL;
 
-    int result = pv_cgroup_read_cpu_usage(container->cgroup, TRUE, &usage);
+    int result = pv_cgroup_read_cpu_usage(container->cgroup, PV_CPU_USAGE_CPUS, &usage);
     if (result < 0)
         return result;
     /* Without a sample the split is a guess; the totals are exact all the same. */
@@ -176,7 +176,7 @@ static int fill_ticks(const PvCollector *collector, PvContainer *container,
     const PvAccountInput input = {
         .uptime_nsec = snapshot->uptime_nsec,
         .usage = usage,
-        .has_iowait = TRUE,
+        .has_waits = TRUE,
         .iowait_nsec = read_iowait_nsec(container),
         .cpus = &snapshot->cpus,
     };
@@ -194,13 +194,14 @@ static int fill_idle(const PvCollector *collector, PvContainer *container, PvCol
 
     int result = is_known ? 0 : fill_cpus(collector, container, collection);
     if (result == 0)
-        result = pv_cgroup_read_cpu_usage(container->cgroup, FALSE, &usage);
+        result = pv_cgroup_read_cpu_usage(
+            container->cgroup, is_known ? PV_CPU_USAGE_TOTAL : PV_CPU_USAGE_THROTTLED, &usage);
     if (result < 0)
         return result;
     const PvAccountInput input = {
         .uptime_nsec = snapshot->uptime_nsec,
         .usage = usage,
-        .has_iowait = !is_known,
+        .has_waits = !is_known,
         .iowait_nsec = is_known ? 0 : read_iowait_nsec(container),
         .cpus = is_known ? NULL : &snapshot->cpus,
     };

@@ -469,6 +469,49 @@ static void a_hung_daemon_is_an_error_in_time(void **state)
     assert_string_equal(before, after);
 }
 
+/* Bind a directory in a container's mount namespace. */
+static int bind_inside(const Container *container, const char *from, const char *to)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/ns/mnt", container->pid);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        _exit(fd >= 0 && setns(fd, CLONE_NEWNS) == 0 && mount(from, to, NULL, MS_BIND, NULL) == 0
+                  ? 0
+                  : 1);
+    }
+    return waitpid(pid, &status, 0) == pid ? status : -1;
+}
+
+/* A child that hangs is killed: what it did not come to is not to be undone. */
+static void a_hung_file_system_in_the_way_leaves_older_views_alone(void **state)
+{
+    (void)state;
+    Daemon daemon;
+    g_autoptr(GPtrArray) again = results_new();
+    g_autoptr(GError) error = NULL;
+
+    daemon_start(&daemon);
+    Container container = container_usual();
+    g_autoptr(GPtrArray) first = attach(&container);
+    int bound = bind_inside(&container, daemon.dir, "/proc/pressure");
+    kill(daemon.pid, SIGSTOP);
+    g_autofree char *before = mountinfo_of(container.pid);
+    gint64 start_usec = g_get_monotonic_time();
+    gboolean ok = pv_attach(the_daemon.dir, container.pid, again, &error);
+    gint64 took_usec = g_get_monotonic_time() - start_usec;
+    g_autofree char *after = mountinfo_of(container.pid);
+    kill(daemon.pid, SIGCONT);
+    daemon_end(&daemon, SIGTERM);
+    container_end(&container);
+    assert_int_equal(bound, 0);
+    assert_false(ok);
+    assert_string_equal(before, after);
+    assert_true(took_usec < 15000000);
+}
+
 static void views_of_a_hung_daemon_are_replaced(void **state)
 {
     (void)state;
@@ -953,6 +996,7 @@ int main(void)
         cmocka_unit_test(a_dead_mount_is_replaced),
         cmocka_unit_test(detach_takes_dead_mounts_away),
         cmocka_unit_test(a_hung_daemon_is_an_error_in_time),
+        cmocka_unit_test(a_hung_file_system_in_the_way_leaves_older_views_alone),
         cmocka_unit_test(views_of_a_hung_daemon_are_replaced),
         cmocka_unit_test(missing_files_are_skipped_by_name),
         cmocka_unit_test(a_file_with_a_mount_of_its_own_is_left),

@@ -95,7 +95,7 @@ static PvAccountInput make_input(const Fake *fake)
     return (PvAccountInput){
         .uptime_nsec = fake->uptime_nsec,
         .usage = fake->usage,
-        .has_iowait = TRUE,
+        .has_waits = TRUE,
         .iowait_nsec = fake->iowait_nsec,
         .cpus = &fake->cpus,
     };
@@ -172,7 +172,7 @@ static void iowait_that_was_not_looked_at_is_made_up_for(void **state G_GNUC_UNU
     for (guint i = 0; i < 50; i++) {
         fake.uptime_nsec += NSEC_PER_SEC / 100;
         PvAccountInput input = make_input(&fake);
-        input.has_iowait = FALSE;
+        input.has_waits = FALSE;
         pv_account_update_idle(account, &input);
     }
     fake.uptime_nsec += NSEC_PER_SEC / 100;

@@ -196,7 +196,7 @@ static void v1_cpu_usage_adds_up_over_cpus(void **state)
     (void)state;
     g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-v1", 4242);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, TRUE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_CPUS, &usage), 0);
     assert_int_equal(usage->n_cpus, 4);
     assert_u64(usage->total_nsec, 9000000000);
     assert_u64(usage->cpu[0].total_nsec, 4000000000);
@@ -213,7 +213,7 @@ static void v1_cpu_total_alone_is_not_split(void **state)
     (void)state;
     g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-v1", 4242);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), 0);
     assert_int_equal(usage->n_cpus, 0);
     assert_u64(usage->total_nsec, 9000000000);
     assert_u64(usage->user_nsec, usage->total_nsec);
@@ -225,7 +225,7 @@ static void v2_cpu_usage_is_the_cgroups_own_and_throttling_the_quotas(void **sta
     (void)state;
     g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-v2", 4242);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, TRUE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_CPUS, &usage), 0);
     assert_int_equal(usage->n_cpus, 0);
     assert_u64(usage->total_nsec, 700000);
     assert_u64(usage->throttled_nsec, 1234567000); /* the scope has the quota */
@@ -236,7 +236,7 @@ static void v2_user_time_is_without_nice_and_the_parts_add_up(void **state)
     (void)state;
     g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-nolimit", 4242);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), 0);
     assert_u64(usage->total_nsec, 5000001000);
     assert_u64(usage->system_nsec, 2000000000);
     assert_u64(usage->nice_nsec, 500000000);
@@ -248,7 +248,7 @@ static void throttled_time_is_that_of_the_tightest_quota(void **state)
     (void)state;
     g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-deep", 4242);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), 0);
     assert_u64(usage->throttled_nsec,
                6000); /* the fixture has the level's number in microseconds */
     assert_int_equal(usage->throttled_level, 6);
@@ -386,7 +386,7 @@ static void root_accounts_nothing(void **state)
     assert_true(pv_cgroup_is_root(cgroup, PV_CONTROLLER_MEMORY));
     assert_int_equal(pv_cgroup_read_memory(cgroup, TRUE, &m), -ENODATA);
     assert_int_equal(pv_cgroup_read_pids(cgroup, &pids), -ENODATA);
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, TRUE, &usage), -ENODATA);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_CPUS, &usage), -ENODATA);
     assert_int_equal(pv_cgroup_read_io(cgroup, devices), -ENODATA);
     assert_int_equal(pv_cgroup_read_cpu_limits(cgroup, &limits), 0);
     assert_u64(limits.quota_usec, PV_UNLIMITED);

@@ -399,7 +399,7 @@ static void cpu_stat_without_usage_is_refused(void **state)
         scratch_put(&s, C "cpu.stat", BAD[i]);
         g_autoptr(PvCgroup) cgroup = open_c(&s);
         g_autofree PvCpuUsage *usage = NULL;
-        assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), -EINVAL);
+        assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), -EINVAL);
         assert_null(usage);
     }
 }
@@ -412,7 +412,7 @@ static void parts_larger_than_the_total_are_cut_to_it(void **state)
     scratch_put(&s, C "cpu.stat", "usage_usec 10\nuser_usec 60\nsystem_usec 40\nnice_usec 3\n");
     g_autoptr(PvCgroup) cgroup = open_c(&s);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), 0);
     assert_u64(usage->system_nsec, 10000);
     assert_u64(usage->user_nsec + usage->nice_nsec, 0);
 }
@@ -431,7 +431,7 @@ static int read_v1_cpus(const char *percpu, const char *all, PvCpuUsage **ret_us
     if (all != NULL)
         scratch_put(&s, "c/c/cpuacct.usage_all", all);
     g_autoptr(PvCgroup) cgroup = tree_cgroup_of_text(s.fd, "4:cpuacct:/c\n");
-    return pv_cgroup_read_cpu_usage(cgroup, TRUE, ret_usage);
+    return pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_CPUS, ret_usage);
 }
 
 static void v1_cpu_tables_that_do_not_fit_together_are_refused(void **state)
@@ -841,7 +841,7 @@ static void throttled_level_is_the_nearest_of_equal_quotas(void **state)
     scratch_put(&s, C "cpu.max", "50000 100000\n");
     scratch_put(&s, SLICE "cpu.max", "100000 200000\n");
     g_autoptr(PvCgroup) cgroup = open_c(&s);
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), 0);
     assert_int_equal(usage->throttled_level, 0);
 }
 
