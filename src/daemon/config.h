@@ -10,11 +10,12 @@
 #include <glib.h>
 #include <stdio.h>
 
-#define PV_CONFIG_PATH "/etc/procview/procview.conf"
+#define PV_CONFIG_PATH PV_SYSCONFDIR "/procview/procview.conf"
 
 typedef struct {
     char *mountpoint;
     char *state_dir;
+    char *pid_file; /* NULL: none */
     gboolean cpu_ids_dense;
     gboolean swap_total_memsw;
     guint threads; /* 0: chosen from the number of CPUs */

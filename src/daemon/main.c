@@ -3,7 +3,9 @@
  * else is in the libraries.
  */
 #include "config.h"
+#include "lxcfs_options.h"
 #include "notify.h"
+#include "pidfile.h"
 
 #include "procview/error.h"
 #include "procview/fd.h"
@@ -177,11 +179,15 @@ static int serve(const PvConfig *config)
     umask(022);
     ok = start(&self, config, &error);
     if (ok) {
+        if (config->pid_file != NULL)
+            pv_pidfile_write(config->pid_file);
         printf("procviewd: ready: serving %s\n", self.mount.mountpoint);
         fflush(stdout);
         pv_notify("READY=1");
         ok = wait_for_end(&self);
         pv_notify("STOPPING=1");
+        if (config->pid_file != NULL)
+            pv_pidfile_remove(config->pid_file);
     } else {
         pv_log_error("%s", error->message);
     }
@@ -193,10 +199,15 @@ static int serve(const PvConfig *config)
 int main(int argc, char **argv)
 {
     g_auto(PvConfig) config = {0};
+    g_auto(GStrv) lxcfs_argv = NULL;
     g_autoptr(GError) error = NULL;
     PvCommand command;
 
     pv_config_init(&config);
+    if (!pv_lxcfs_options_take(&config, &argc, &argv, &lxcfs_argv, &error)) {
+        fprintf(stderr, "lxcfs: %s\n", error->message);
+        return EXIT_USAGE;
+    }
     if (!pv_config_load(&config, argc, argv, &command, &error)) {
         fprintf(stderr, "procviewd: %s\n", error->message);
         return EXIT_USAGE;
