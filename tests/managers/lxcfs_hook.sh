@@ -1,8 +1,6 @@
 #!/bin/bash
 # procviewd in the place of lxcfs, by its name and its command line: LXC with the hook and the configuration that
 # Debian ships for lxcfs, unedited, and docker's binds of /var/lib/lxcfs/proc/….
-#
-
 # All of it happens in a mount namespace of its own, so that the machine's /var/lib/lxcfs stays as it is.
 
 if [ -z "${PV_OWN_NAMESPACE:-}" ]; then
@@ -101,7 +99,8 @@ if command -v dockerd >/dev/null && [ -x $docker ]; then
     shown=$($docker run --rm --network none -m 256m --cpus 0.5 "${binds[@]}" pv-busybox \
         sh -c 'grep MemTotal /proc/meminfo; grep -c "^cpu[0-9]" /proc/stat
             grep -c ^processor /proc/cpuinfo; cat /sys/devices/system/cpu/online')
-    equal "docker: meminfo, stat, cpuinfo and online" "${shown//$'\n'/ }" "MemTotal: 262144 kB 1 1 0"
+    equal "docker: meminfo, stat, cpuinfo and online" "$(tr -s " \n" " " <<<"$shown")" \
+        "MemTotal: 262144 kB 1 1 0 "
     equal "docker: a bind of the whole folder" "$($docker run --rm --network none --cpus 0.5 \
         -v /var/lib/lxcfs/sys/devices/system/cpu:/sys/devices/system/cpu:ro pv-busybox \
         cat /sys/devices/system/cpu/online)" 0
