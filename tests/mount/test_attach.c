@@ -312,6 +312,9 @@ static void attach_covers_proc_and_sys(void **state)
     assert_int_equal(result_of(results, "/sys/devices/system/cpu")->status, PV_ATTACH_DONE);
     assert_int_equal(fs_of(&container, "/proc/meminfo"), FUSE_SUPER_MAGIC);
     assert_int_equal(fs_of(&container, "/sys/devices/system/cpu/online"), FUSE_SUPER_MAGIC);
+    /* No row of the table is in there, and all of it is served; kernels without NUMA have none. */
+    if (g_file_test("/sys/devices/system/node", G_FILE_TEST_IS_DIR))
+        assert_int_equal(fs_of(&container, "/sys/devices/system/node/online"), FUSE_SUPER_MAGIC);
     assert_int_equal(fs_of(&container, "/proc/version"), PROC_SUPER_MAGIC);
     assert_int_equal(count_status(results, PV_ATTACH_FAILED), 0);
     container_end(&container);
