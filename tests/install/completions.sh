@@ -2,7 +2,7 @@
 # The completions: the options of each command are those of its --help, and bash completes what it should.
 #
 #   completions.sh FOLDER PROCVIEW PROCVIEWD
-# shellcheck disable=SC2034 # COMP_WORDS and COMP_CWORD are read by the completion
+# shellcheck disable=SC2016,SC2034,SC2086,SC2317 # COMP_WORDS and COMP_CWORD are read by the completion
 set -eu
 folder=$1 procview=$2 procviewd=$3
 export LC_ALL=C.UTF-8
