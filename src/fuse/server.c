@@ -236,8 +236,15 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     g_autoptr(GBytes) text = NULL;
     const char *data;
     gsize length;
-    int r = offset < 0 ? -EINVAL : get_text(req, ino, fi->fh, offset, make_file_text, &text);
+    int r;
 
+    /* A read without an owner is the kernel's own, to fill the page cache, which all containers
+     * would share: for sendfile(2) since Linux 6.5, and for mmap(2). Who is refused that reads
+     * instead. */
+    if (offset < 0 || fi->lock_owner == 0)
+        r = -EINVAL;
+    else
+        r = get_text(req, ino, fi->fh, offset, make_file_text, &text);
     if (r < 0) {
         fuse_reply_err(req, -r);
         return;
