@@ -116,7 +116,7 @@ gint64 pv_enter_mount_id(const PvEnter *enter, int fd)
 
 int pv_enter_namespace(const PvEnter *enter, int mntns_fd)
 {
-    if (setns(mntns_fd, CLONE_NEWNS) < 0)
+    if (mntns_fd >= 0 && setns(mntns_fd, CLONE_NEWNS) < 0)
         return -errno;
     /* Descriptors are named from here on as entries of the caller's /proc/self/fd: the container's
      * own /proc is not to be trusted, and need not be there. */
