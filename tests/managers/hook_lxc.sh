@@ -25,6 +25,7 @@ chmod 755 "$work"
 sed "s|^lxc.hook.mount = .*|lxc.hook.mount = $HOOK_PROGRAM --views $views|" \
     "$(dirname "$HOOK_PROGRAM")/procview.conf" >"$work/procview.conf"
 
+# LXC keeps what hooks say at the level debug.
 # start NAME LINE…: a container with lines of its configuration. FALSE when it does not start.
 start() {
     name=$1
@@ -48,7 +49,7 @@ start() {
     } >"$work/$name/config"
     unshare --mount --propagation private sh -c '
         mount --bind "$0/subid" /etc/subuid && mount --bind "$0/subid" /etc/subgid && exec "$@"' \
-        "$work" lxc-start -P "$work" -n "$name" -d -l info -o "$work/$name.log" -- /bin/sleep 1000
+        "$work" lxc-start -P "$work" -n "$name" -d -l debug -o "$work/$name.log" -- /bin/sleep 1000
 }
 in_container() {
     name=$1

@@ -32,6 +32,7 @@ export CONTAINERD_ADDRESS=$work/containerd.sock CONTAINERD_NAMESPACE=pv-managers
 wait_for ctr version || fail "containerd: $(tail -5 "$work/containerd.log")"
 start_procviewd
 make_rootfs "$work/rootfs"
+ln -s busybox "$work/rootfs/bin/true"
 
 run() {
     ctr run --rm --rootfs --memory-limit $((256 << 20)) --cpus 0.5 "$@"
@@ -39,14 +40,15 @@ run() {
 views_of='grep -c fuse.procview /proc/self/mountinfo'
 wrapped=(--runc-binary "$work/bin/procview-runtime")
 
+run "$work/rootfs" pv-zero /bin/true || fail "ctr: $(tail -5 "$work/containerd.log")"
 contains "without the runtime the host is seen" \
-    "$(run "$work/rootfs" pv-plain grep MemTotal /proc/meminfo)" " $host_total_kb "
+    "$(run "$work/rootfs" pv-plain /bin/grep MemTotal /proc/meminfo)" " $host_total_kb "
 contains "ctr run --runc-binary shows the limit" \
-    "$(run "${wrapped[@]}" "$work/rootfs" pv-one grep MemTotal /proc/meminfo)" " 262144 "
-mounts=$(run "${wrapped[@]}" "$work/rootfs" pv-two sh -c "$views_of")
+    "$(run "${wrapped[@]}" "$work/rootfs" pv-one /bin/grep MemTotal /proc/meminfo)" " 262144 "
+mounts=$(run "${wrapped[@]}" "$work/rootfs" pv-two /bin/sh -c "$views_of")
 ok "every row is mounted ($mounts mounts)" [ "$mounts" -ge 13 ]
 equal "with a read-only root" \
-    "$(run "${wrapped[@]}" --read-only "$work/rootfs" pv-three sh -c "$views_of")" "$mounts"
+    "$(run "${wrapped[@]}" --read-only "$work/rootfs" pv-three /bin/sh -c "$views_of")" "$mounts"
 status=0
-run "${wrapped[@]}" "$work/rootfs" pv-four sh -c 'exit 42' || status=$?
+run "${wrapped[@]}" "$work/rootfs" pv-four /bin/sh -c 'exit 42' || status=$?
 equal "the exit status passes" $status 42
