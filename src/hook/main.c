@@ -106,21 +106,38 @@ static gboolean read_container(const Options *options, PvHookContainer *containe
                             state->len, container, error);
 }
 
-static gboolean run(const Options *options, GError **error)
+/* Say what was left out. A container in which nothing has a place has no views. */
+static gboolean conclude(const GPtrArray *results, GError **error)
 {
-    g_auto(PvHookContainer) container = {.rootfs = NULL};
-    g_autoptr(GPtrArray) results =
-        g_ptr_array_new_with_free_func((GDestroyNotify)pv_attach_result_free);
+    const PvAttachResult *skipped = NULL;
+    gboolean has_views = FALSE;
 
-    if (!read_container(options, &container, error) ||
-        !pv_attach_rootfs(options->views, container.pid, container.rootfs, results, error))
-        return FALSE;
+    for (guint i = 0; i < results->len; i++) {
+        const PvAttachResult *result = results->pdata[i];
+        if (result->status != PV_ATTACH_SKIPPED)
+            has_views = TRUE;
+        else if (skipped == NULL)
+            skipped = result;
+    }
+    if (!has_views && skipped != NULL)
+        return pv_error_set(error, PV_ERROR_FAILED, "%s: %s", skipped->path, skipped->reason);
     for (guint i = 0; i < results->len; i++) {
         const PvAttachResult *result = results->pdata[i];
         if (result->status == PV_ATTACH_SKIPPED)
             pv_log_info("procview-hook: %s is left out: %s", result->path, result->reason);
     }
     return TRUE;
+}
+
+static gboolean run(const Options *options, GError **error)
+{
+    g_auto(PvHookContainer) container = {.rootfs = NULL};
+    g_autoptr(GPtrArray) results =
+        g_ptr_array_new_with_free_func((GDestroyNotify)pv_attach_result_free);
+
+    return read_container(options, &container, error) &&
+           pv_attach_rootfs(options->views, container.pid, container.rootfs, results, error) &&
+           conclude(results, error);
 }
 
 /* Some managers throw away what a hook says on stderr. */
