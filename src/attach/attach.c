@@ -508,26 +508,14 @@ gboolean pv_attach_rootfs(const char *views_dir, pid_t pid, const char *rootfs, 
            attach_target(views_dir, &target, results, error);
 }
 
-static void ask_child(const PvEnter *enter, gpointer data)
-{
-    const Plan *plan = data;
-    int r = pv_enter_probe(enter, plan->views_fd, PV_ATTACH_PROBE_MSEC);
-
-    if (r < 0)
-        report(enter, plan, NULL, PV_ATTACH_FAILED, PV_STEP_VIEWS, -r, -1);
-}
-
 gboolean pv_attach_views_answer(const char *views_dir, GError **error)
 {
     g_auto(PvTarget) self = PV_TARGET_INIT;
     g_auto(Plan) plan = {.target = &self, .views_fd = -1};
-    g_autoptr(GArray) reports = g_array_new(FALSE, FALSE, sizeof(PvReport));
+    const PvEnter none = {.report_fd = -1, .fd_dirfd = -1, .fdinfo_dirfd = -1};
 
-    if (!pv_target_open_self(&self, error) || !open_views(&plan, views_dir, error) ||
-        !pv_enter_run(ask_child, &plan, self.procfs_fd, PV_ATTACH_DEADLINE_MSEC, reports, error))
+    if (!pv_target_open_self(&self, error) || !open_views(&plan, views_dir, error))
         return FALSE;
-    if (reports->len == 0)
-        return TRUE;
-    const PvReport *failed = &g_array_index(reports, PvReport, 0);
-    return no_views(error, views_dir, g_strerror(failed->errnum));
+    int r = pv_enter_probe(&none, plan.views_fd, PV_ATTACH_PROBE_MSEC);
+    return r == 0 || no_views(error, views_dir, g_strerror(-r));
 }

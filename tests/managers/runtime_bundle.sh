@@ -170,7 +170,7 @@ for rootfs in / "$bundle/rootfs" "$bundle/nonexistent"; do
 done
 equal "hook: and nothing is mounted" "$(cat /proc/self/mountinfo)" "$before"
 
-# What it costs: a wrapped start against a bare one, in turn, the fastest of 9 each.
+# What it costs: a wrapped start against a bare one, in turn, the fastest of 20 each.
 config "c['process']['args'] = ['/bin/true']"
 ln -s busybox "$bundle/rootfs/bin/true"
 fastest() {
@@ -178,7 +178,7 @@ fastest() {
 import os, shutil, subprocess, sys, time
 bare, wrapped, bundle, before, root = sys.argv[1:]
 best = {}
-for i in range(9):
+for i in range(20):
     for program in bare, wrapped:
         shutil.copy(before, bundle + '/config.json')
         t = time.monotonic()
@@ -190,5 +190,6 @@ END
 read -r bare_msec wrapped_msec <<<"$(fastest runc "$work/bin/procview-runtime" "$bundle" \
     "$work/before.json" "$work/root")"
 echo "a start takes $bare_msec ms with runc and $wrapped_msec ms with procview-runtime and its hook"
-ok "it adds less than 40 ms" \
-    awk "BEGIN { exit !($wrapped_msec - $bare_msec < 40) }"
+# Less than 10 on a machine with nothing else to do.
+ok "it adds less than 20 ms" \
+    awk "BEGIN { exit !($wrapped_msec - $bare_msec < 20) }"
