@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 
 /* Why COMMAND could not be executed, from its process to the init. */
@@ -82,6 +83,18 @@ static gboolean set_up(const PvLaunchChild *child, GError **error)
     return TRUE;
 }
 
+/* Averages are kept from the first look on, by the daemon for files and by the interceptor for
+ * sysinfo(2): looking at both now makes them tell of the same time, all of the container's life. */
+static void start_load_averages(void)
+{
+    char text[64];
+    struct sysinfo info;
+    pv_autofd int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || read(fd, text, sizeof text) < 0 || sysinfo(&info) < 0)
+        pv_log_debug("load averages begin at their first reading: %s", g_strerror(errno));
+}
+
 /* What is taken away, once nothing more is to be set up. */
 static gboolean give_up_privileges(const PvLaunchChild *child, GError **error)
 {
@@ -96,6 +109,7 @@ static gboolean give_up_privileges(const PvLaunchChild *child, GError **error)
         pv_message_send(child->sock, PV_MESSAGE_LISTENER, MIN(listener, 0), NULL, listener);
         pv_clear_fd(&listener);
         pv_launch_child_wait(child);
+        start_load_averages();
     }
     if (!pv_launch_drop_capabilities(error))
         return FALSE;

@@ -66,7 +66,8 @@ void pvt_child_setup(pid_t parent)
     sigset_t none;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (parent != 0 && getppid() != parent)
+    /* 0: the parent is outside of our pid namespace. */
+    if (parent != 0 && getppid() != 0 && getppid() != parent)
         _exit(1);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
