@@ -170,26 +170,31 @@ for rootfs in / "$bundle/rootfs" "$bundle/nonexistent"; do
 done
 equal "hook: and nothing is mounted" "$(cat /proc/self/mountinfo)" "$before"
 
-# What it costs: a wrapped start against a bare one, in turn, the fastest of 20 each.
+# What it costs: a wrapped start against a bare one, in turn, the least of 20 each. Of a machine
+# that does other things too only the time on a CPU says something, so that is what is judged.
 config "c['process']['args'] = ['/bin/true']"
 ln -s busybox "$bundle/rootfs/bin/true"
-fastest() {
+least() {
     python3 - "$@" <<'END'
-import os, shutil, subprocess, sys, time
+import os, resource, shutil, subprocess, sys, time
 bare, wrapped, bundle, before, root = sys.argv[1:]
-best = {}
+def cpu():
+    use = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return use.ru_utime + use.ru_stime
+cpus, walls = {bare: [], wrapped: []}, {bare: [], wrapped: []}
 for i in range(20):
     for program in bare, wrapped:
         shutil.copy(before, bundle + '/config.json')
-        t = time.monotonic()
-        subprocess.run([program, '--root', root, 'run', '-b', bundle, 'pv-time-%d' % os.getpid()], check=True)
-        best[program] = min(best.get(program, 9), time.monotonic() - t)
-print('%.1f %.1f' % (best[bare] * 1000, best[wrapped] * 1000))
+        c, t = cpu(), time.monotonic()
+        subprocess.run([program, '--root', root, 'run', '-b', bundle, 'pv-time-%d' % os.getpid()],
+                       check=True)
+        walls[program].append((time.monotonic() - t) * 1000)
+        cpus[program].append((cpu() - c) * 1000)
+print(*('%.1f' % min(v) for v in (walls[bare], walls[wrapped], cpus[bare], cpus[wrapped])))
 END
 }
-read -r bare_msec wrapped_msec <<<"$(fastest runc "$work/bin/procview-runtime" "$bundle" \
-    "$work/before.json" "$work/root")"
-echo "a start takes $bare_msec ms with runc and $wrapped_msec ms with procview-runtime and its hook"
-# Less than 10 on a machine with nothing else to do.
-ok "it adds less than 20 ms" \
-    awk "BEGIN { exit !($wrapped_msec - $bare_msec < 20) }"
+read -r bare wrapped bare_cpu wrapped_cpu <<<"$(PROCVIEW_RUNTIME_CONF="$work/runtime.conf" least \
+    runc "$RUNTIME_PROGRAM" "$bundle" "$work/before.json" "$work/root")"
+echo "a start takes $bare ms with runc ($bare_cpu on a CPU), $wrapped ($wrapped_cpu) with procview"
+# Measured: 9 to 12 on a busy machine with two CPUs.
+ok "it adds less than 20 ms on a CPU" awk "BEGIN { exit !($wrapped_cpu - $bare_cpu < 20) }"
