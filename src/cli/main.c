@@ -18,6 +18,7 @@ static const PvCommand commands[] = {
     {"ps", "list the containers with their limits and use", pv_cmd_ps},
     {"show", "print a file as a process's container would see it", pv_cmd_show},
     {"doctor", "check this machine, and clean up what was left behind", pv_cmd_doctor},
+    {"cdi", "write the views as a device for container managers", pv_cmd_cdi},
     {"help", "explain a command", cmd_help},
 };
 
