@@ -22,8 +22,10 @@ cat >"$root.expected" <<END
 etc/procview/lxcfs-compat.conf 0644
 etc/procview/procview.conf 0644
 ${prefix#/}/bin/procview 0755
+${prefix#/}/bin/procview-runtime 0755
 ${prefix#/}/lib/systemd/system/procview.service 0644
 ${prefix#/}/lib/tmpfiles.d/procview.conf 0644
+${prefix#/}/libexec/procview/procview-hook 0755
 ${prefix#/}/sbin/procviewd 0755
 ${prefix#/}/share/bash-completion/completions/procview 0644
 ${prefix#/}/share/bash-completion/completions/procviewd 0777
@@ -31,6 +33,10 @@ ${prefix#/}/share/man/man1/procview.1 0644
 ${prefix#/}/share/man/man5/procview.conf.5 0644
 ${prefix#/}/share/man/man8/procviewd.8 0644
 ${prefix#/}/share/procview/examples/service-with-views.conf 0644
+${prefix#/}/share/procview/hooks/procview-always.json 0644
+${prefix#/}/share/procview/hooks/procview-annotation.json 0644
+${prefix#/}/share/procview/lxc/procview.conf 0644
+${prefix#/}/share/procview/podman/50-procview.conf 0644
 ${prefix#/}/share/zsh/site-functions/_procview 0644
 END
 sort -o "$root.expected" "$root.expected"
