@@ -271,6 +271,15 @@ static pid_t find_worker(const char *state_dir)
     return pid;
 }
 
+/* A process that is not there or is a zombie: it has no descriptors any more. */
+static gboolean has_ended(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
+    g_autofree char *text = NULL;
+
+    return !g_file_get_contents(path, &text, NULL, NULL) || strstr(text, ") Z ") != NULL;
+}
+
 static void end_worker(const char *state_dir)
 {
     pid_t pid = find_worker(state_dir);
@@ -278,8 +287,8 @@ static void end_worker(const char *state_dir)
     if (pid <= 0)
         return;
     kill(pid, SIGKILL);
-    for (guint i = 0; i < 200 && find_worker(state_dir) == pid; i++)
-        pvt_sleep_msec(5);
+    for (guint i = 0; i < 1000 && !has_ended(pid); i++)
+        pvt_sleep_msec(2);
 }
 
 pid_t pvt_daemon_worker(const PvtDaemon *daemon)

@@ -62,7 +62,9 @@ static void daemon_start(Daemon *daemon)
     if (daemon->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         path = path != NULL ? path : PROCVIEWD;
-        execl(path, "procviewd", "--state-dir", daemon->state_dir, daemon->dir, (char *)NULL);
+        /* In one process: some tests want its mount dead, or silent. */
+        execl(path, "procviewd", "--standalone", "--state-dir", daemon->state_dir, daemon->dir,
+              (char *)NULL);
         _exit(127);
     }
     for (int i = 0; i < WAIT_STEPS && !is_served(daemon->dir); i++)
