@@ -230,6 +230,10 @@ static gboolean is_file_name(const char *name)
     return name != NULL && name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
 }
 
+/* Two threads may find a container at the same time, and each opens its file before one of the two
+ * is dropped: it must be the same file. */
+static GMutex open_lock;
+
 void pv_state_open(PvStateMemory *memory, guint n_cpus, guint ticks_per_sec, int dirfd,
                    const char *name, gboolean writable)
 {
@@ -237,6 +241,8 @@ void pv_state_open(PvStateMemory *memory, guint n_cpus, guint ticks_per_sec, int
 
     *memory = (PvStateMemory){.size = expected.size};
     if (dirfd >= 0 && is_file_name(name)) {
+        g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&open_lock);
+
         memory->header =
             writable ? map_old(dirfd, name, &expected) : read_old(dirfd, name, &expected);
         memory->is_old = memory->header != NULL;

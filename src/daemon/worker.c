@@ -177,8 +177,8 @@ int pv_serve_as_worker(const PvConfig *config, gboolean is_safe)
         pv_log_error("%s", error->message);
         _exit(EXIT_FAILURE);
     }
-    tell_supervisor(PV_MESSAGE_SERVING);
     write_pid_file();
+    tell_supervisor(PV_MESSAGE_SERVING);
     status = serve_until_told(&self);
     if (!pv_service_stop(&self.service)) {
         pv_log_error("a thread does not end");

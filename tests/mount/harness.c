@@ -298,8 +298,18 @@ pid_t pvt_daemon_worker(const PvtDaemon *daemon)
 
 void pvt_daemon_kill(PvtDaemon *daemon)
 {
+    g_autofree char *path =
+        g_strdup_printf("/proc/%d/task/%d/children", (int)daemon->pid, (int)daemon->pid);
+    g_autofree char *text = pvt_read_file(path);
+    g_auto(GStrv) children = g_strsplit(text, " ", -1);
+
     pvt_daemon_kill_supervisor(daemon);
     end_worker(daemon->state_dir);
+    /* The standby ends by itself. It holds the connection, too. */
+    for (guint i = 0; children[i] != NULL; i++) {
+        for (guint k = 0; atoi(children[i]) > 0 && k < 1000 && !has_ended(atoi(children[i])); k++)
+            pvt_sleep_msec(2);
+    }
 }
 
 void pvt_daemon_kill_supervisor(PvtDaemon *daemon)

@@ -346,7 +346,7 @@ static void expect_ends(PvtDaemon *daemon)
     pvt_daemon_expect(daemon, "another one goes on");
     pvt_daemon_expect(daemon, "it is killed");
     pvt_daemon_expect(daemon, "have died of");
-    pvt_daemon_expect(daemon, "kernel's own files");
+    pvt_daemon_expect(daemon, "kernel's own file");
 }
 
 static pid_t wait_for_worker(PvtDaemon *daemon, pid_t not_this_one)
@@ -533,6 +533,7 @@ static void check_poison(const char *fault)
     Run run;
 
     run_begin(&run, daemon);
+    pvt_sleep_msec(100);
     for (guint i = 0; i < 2; i++) {
         assert_int_equal(read_view(daemon, "proc/swaps", text, sizeof text), -1);
         assert_int_equal(errno, EIO);
@@ -546,6 +547,11 @@ static void test_request_that_crashes_workers_gets_an_error(void **state)
 {
     (void)state;
     check_poison("segv@proc/swaps");
+}
+
+static void test_request_that_aborts_workers_gets_an_error(void **state)
+{
+    (void)state;
     check_poison("abort@proc/swaps");
 }
 
@@ -591,6 +597,7 @@ int main(void)
         cmocka_unit_test(test_readers_do_not_notice_the_death_of_supervisors),
         cmocka_unit_test(test_next_supervisor_takes_over_after_sigquit),
         cmocka_unit_test(test_request_that_crashes_workers_gets_an_error),
+        cmocka_unit_test(test_request_that_aborts_workers_gets_an_error),
         cmocka_unit_test(test_request_that_hangs_workers_gets_an_error),
         cmocka_unit_test(test_stopped_worker_is_replaced),
         cmocka_unit_test(test_workers_that_cannot_live_are_replaced_by_a_safe_one),
