@@ -296,18 +296,30 @@ pid_t pvt_daemon_worker(const PvtDaemon *daemon)
     return find_worker(daemon->state_dir);
 }
 
+/* Stop a child of ours, so that it starts no process while we look at those that it has started.
+ */
+static char **stop_and_list_children(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/children", (int)pid, (int)pid);
+    g_autofree char *text = NULL;
+
+    kill(pid, SIGSTOP);
+    waitpid(pid, NULL, WUNTRACED);
+    text = pvt_read_file(path);
+    return g_strsplit(text, " ", -1);
+}
+
 void pvt_daemon_kill(PvtDaemon *daemon)
 {
-    g_autofree char *path =
-        g_strdup_printf("/proc/%d/task/%d/children", (int)daemon->pid, (int)daemon->pid);
-    g_autofree char *text = pvt_read_file(path);
-    g_auto(GStrv) children = g_strsplit(text, " ", -1);
+    g_auto(GStrv) children = stop_and_list_children(daemon->pid);
 
     pvt_daemon_kill_supervisor(daemon);
     end_worker(daemon->state_dir);
-    /* The standby ends by itself. It holds the connection, too. */
     for (guint i = 0; children[i] != NULL; i++) {
-        for (guint k = 0; atoi(children[i]) > 0 && k < 1000 && !has_ended(atoi(children[i])); k++)
+        pid_t pid = atoi(children[i]);
+        if (pid > 0)
+            kill(pid, SIGKILL);
+        for (guint k = 0; pid > 0 && k < 1000 && !has_ended(pid); k++)
             pvt_sleep_msec(2);
     }
 }

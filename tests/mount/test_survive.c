@@ -466,6 +466,33 @@ static void test_next_supervisor_takes_over_after_sigquit(void **state)
     pvt_daemon_stop(daemon);
 }
 
+static void test_stop_gives_containers_the_kernels_own_files_back(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtDaemon *other = pvt_daemon_start();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "attached"), *next = pvt_cgroup_new(NULL, "other");
+    PvtContainer *container, *others;
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+    g_autofree char *elsewhere = NULL;
+    g_autofree char *host = pvt_read_file("/proc/meminfo");
+
+    (void)state;
+    pvt_cgroup_limit_memory(cgroup, (guint64)LIMIT_KB * 1024);
+    pvt_cgroup_limit_memory(next, (guint64)LIMIT_KB * 1024);
+    container = pvt_container_start(daemon, cgroup, 0);
+    others = pvt_container_start(other, next, 0);
+    before = pvt_run(container, "cat /proc/meminfo");
+    assert_int_equal(pvt_field(before, "MemTotal:"), LIMIT_KB);
+    pvt_daemon_stop(daemon);
+    after = pvt_run(container, "cat /proc/meminfo");
+    assert_int_equal(pvt_field(after, "MemTotal:"), pvt_field(host, "MemTotal:"));
+    /* Another daemon's views stay. */
+    elsewhere = pvt_run(others, "cat /proc/meminfo");
+    assert_int_equal(pvt_field(elsewhere, "MemTotal:"), LIMIT_KB);
+    pvt_daemon_stop(other);
+}
+
 /* ---- one reader ---- */
 
 static int open_view(PvtDaemon *daemon, const char *path)
@@ -596,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_readers_do_not_notice_upgrades),
         cmocka_unit_test(test_readers_do_not_notice_the_death_of_supervisors),
         cmocka_unit_test(test_next_supervisor_takes_over_after_sigquit),
+        cmocka_unit_test(test_stop_gives_containers_the_kernels_own_files_back),
         cmocka_unit_test(test_request_that_crashes_workers_gets_an_error),
         cmocka_unit_test(test_request_that_aborts_workers_gets_an_error),
         cmocka_unit_test(test_request_that_hangs_workers_gets_an_error),
