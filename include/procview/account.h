@@ -44,6 +44,8 @@ typedef struct {
 typedef struct {
     guint64 uptime_nsec; /* of the container, see pv_container_uptime_nsec() */
     const PvCpuUsage *usage;
+    gboolean has_waits;   /* FALSE: throttled and iowait time were not looked at; the next time
+                             makes up for it */
     guint64 iowait_nsec;  /* total of the cgroup's io pressure ("some"); 0 where there is none */
     const PvCpuSet *cpus; /* the set that is shown */
 } PvAccountInput;
@@ -79,13 +81,14 @@ typedef struct {
     guint running;         /* state R */
     guint uninterruptible; /* state D */
     guint total;           /* threads */
-    pid_t last_pid;        /* newest, as the container's own pid namespace numbers it */
+    pid_t last_pid;        /* newest, as the container's own pid namespace numbers it; 0: unknown */
 } PvTaskCounts;
 
 /* Load averages in the kernel's fixed point (FIXED_1 = 2048), kernel/sched/loadavg.c. */
 typedef struct {
     guint64 average[3]; /* 1, 5, 15 minutes */
     PvTaskCounts tasks;
+    guint64 n_forks; /* threads made so far, as far as known: never decreases */
 } PvLoad;
 
 /* FALSE, and ret_load is all zero, when there has been no sample yet. */
@@ -94,7 +97,10 @@ gboolean pv_account_get_load(PvAccount *account, PvLoad *ret_load);
 /* One sample of the threads of a container. */
 typedef struct {
     PvTaskCounts tasks;
-    guint n_cpus;             /* entries of cpu_ticks; 0 when nobody needs them */
+    guint64 newest_start_ticks; /* of the thread that last_pid is of; USER_HZ since boot */
+    gboolean has_own_pids; /* pids count the container's own forks: it does not share the host's pid
+                              namespace */
+    guint n_cpus;          /* entries of cpu_ticks; 0 when nobody needs them */
     const guint64 *cpu_ticks; /* ticks that its threads used on each CPU since the last sample */
 } PvTaskSample;
 

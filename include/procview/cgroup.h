@@ -164,6 +164,13 @@ typedef enum {
     PV_MEMORY_THP_SWPOUT_FALLBACK,
     PV_MEMORY_PGPGIN,  /* v1: pages charged (v1's meaning of the word, not vmstat's) */
     PV_MEMORY_PGPGOUT, /* v1: pages uncharged */
+    PV_MEMORY_PGSCAN_PROACTIVE,
+    PV_MEMORY_PGSTEAL_PROACTIVE,
+    PV_MEMORY_PGDEMOTE_KSWAPD,
+    PV_MEMORY_PGDEMOTE_DIRECT,
+    PV_MEMORY_PGDEMOTE_KHUGEPAGED,
+    PV_MEMORY_PGDEMOTE_PROACTIVE,
+    PV_MEMORY_PGPROMOTE_SUCCESS,
     PV_MEMORY_STAT_COUNT
 } PvMemoryStat;
 
@@ -214,11 +221,12 @@ typedef struct {
     guint64 user_nsec;  /* without nice */
     guint64 nice_nsec;  /* 0 where the kernel does not tell (before 6.11) */
     guint64 system_nsec;
-    /* cpu.stat's throttled time of the nearest cgroup that has a quota, from the cgroup itself
-     * upwards; without a quota its own (0). It follows pv_cgroup_read_cpu_limits(): when the quota
-     * moves to another level, this may decrease. */
+    /* cpu.stat's throttled time of the nearest cgroup that has the tightest quota, from the cgroup
+     * itself upwards; without a quota its own (0). It follows pv_cgroup_read_cpu_limits(): when the
+     * tightest quota is another cgroup's than before, this is another counter. */
     guint64 throttled_nsec;
-    guint n_cpus; /* entries of cpu[]; 0 on v2, which has only totals */
+    guint throttled_level; /* whose it is: 0 the cgroup's own, 1 its parent's, … */
+    guint n_cpus;          /* entries of cpu[]; 0 on v2, which has only totals */
     struct {
         guint64 total_nsec;  /* cpuacct.usage_percpu: exact */
         guint64 user_nsec;   /* cpuacct.usage_all: counted by ticks; only the ratio */
@@ -226,13 +234,19 @@ typedef struct {
     } cpu[];
 } PvCpuUsage;
 
-/* want_cpus  FALSE reads the totals only (one file less or two); v1 then does not tell user time
- *            from system time: user_nsec is the whole total.
- * v1 has user and system time by ticks: the total never decreases, each of the two may. Free with
- * g_free.
+/* How much of it is wanted: on v1 each more costs another file. */
+typedef enum {
+    PV_CPU_USAGE_TOTAL,     /* total_nsec; throttled_nsec is not to be looked at */
+    PV_CPU_USAGE_THROTTLED, /* throttled_nsec too */
+    PV_CPU_USAGE_CPUS,      /* all */
+} PvCpuUsageDetail;
+
+/*
+ * Without CPUS, v1 does not tell user time from system time: user_nsec is the whole total. With
+ * them it has both by ticks: the total never decreases, each of the two may. Free with g_free.
  * Files: cpu.stat; cpuacct.usage, cpuacct.usage_all, cpuacct.usage_percpu, cpuacct.stat, cpu.stat
  */
-int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, gboolean want_cpus, PvCpuUsage **ret_usage);
+int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, PvCpuUsageDetail detail, PvCpuUsage **ret_usage);
 
 /* ---- io ---- */
 

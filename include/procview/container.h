@@ -18,7 +18,9 @@
 
 typedef struct {
     /* Identity; fixed from creation on. */
-    guint64 pidns_ino;      /* inode of /proc/INIT/ns/pid */
+    guint64 pidns_ino; /* inode of /proc/INIT/ns/pid */
+    guint64 owner_ino; /* of the outermost pid namespace below the daemon's that it is in (itself,
+                          mostly): bounds are for an owner, who can make containers at will */
     gboolean is_host_pidns; /* the caller shares the daemon's pid namespace: no init of its own */
     pid_t init_pid; /* of pid 1 of that namespace, in the daemon's; 1 in the host's namespace */
     guint64 init_start_nsec; /* its start on the host's CLOCK_BOOTTIME; 0 in the host's namespace */

@@ -44,13 +44,15 @@ typedef enum {
 /* An open file or directory. */
 typedef struct {
     uint32_t generation; /* atomic; odd while the handle is in use */
-    uint32_t share;      /* whose share of the table it counts for: a container's id, or 0 */
+    uint32_t share; /* the container's id, or 0: the handle counts for its share of the table */
     uint64_t ino;
-    uint64_t opener;      /* unique number of the OPEN, without PV_UNIQUE_RESENT */
-    uint64_t text;        /* atomic: number of the text << 32 | its length; 0: there is none.
-                             Odd numbers are in the second place, even ones in the first */
-    uint64_t renderer[2]; /* unique number of the READ that each text was made for */
-    uint64_t reserved[2];
+    uint64_t opener;        /* unique number of the OPEN, without PV_UNIQUE_RESENT */
+    uint64_t text;          /* atomic: number of the text << 32 | its length; 0: there is none.
+                               Odd numbers are in the second place, even ones in the first */
+    uint64_t renderer[2];   /* unique number of the READ that each text was made for */
+    uint64_t owner_ino;     /* whose share the container counts for, see PvContainer.owner_ino */
+    uint32_t is_host_pidns; /* of the container */
+    uint32_t reserved;
 } PvSharedHandle;
 
 /* A request being served. */

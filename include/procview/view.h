@@ -20,7 +20,9 @@ struct PvRow {
     mode_t mode;         /* as procfs or sysfs has it: 0444 */
     PvSections sections; /* what the renderer reads */
     guint controllers; /* mask of 1 << PV_CONTROLLER_…: when the container's cgroup is the root for
-                          all of them, the kernel's own file is served */
+                          all of them, nothing of it is limited, and the kernel's own file is
+                          served. 0 where that would show what the machine does (pressure,
+                          diskstats): only a process of the host gets the kernel's own */
     PvRenderFunc render;
     const char *host_path; /* the kernel's own file, "proc/meminfo" */
     const char *help;      /* one line for --help, man page and README */

@@ -141,6 +141,7 @@ gboolean pv_account_get_load(PvAccount *account, PvLoad *ret_load)
             .total = state->total,
             .last_pid = state->last_pid,
         };
+        ret_load->n_forks = state->n_forks;
     }
     pthread_mutex_unlock(&account->lock);
     return sampled;
@@ -163,6 +164,28 @@ static void advance_load(PvAccountState *state, guint64 n_active, guint64 now_ns
     pv_load_advance(state->average, n_active, n_steps);
 }
 
+/*
+ * Pids go up one by one until they begin anew, so each newer thread's says how many were made since
+ * the one before. One that is older than the last one known (which has ended, and this daemon has
+ * not seen it) says nothing.
+ */
+static void note_newest(PvAccountState *state, const PvTaskSample *sample)
+{
+    gint32 pid = sample->tasks.last_pid;
+    gboolean is_newer =
+        sample->newest_start_ticks > state->newest_start_ticks ||
+        (sample->newest_start_ticks == state->newest_start_ticks && pid > state->last_pid);
+
+    if (pid > 0 && is_newer) {
+        guint64 n_new = (guint64)(pid > state->last_pid ? pid - state->last_pid : pid);
+        if (sample->has_own_pids)
+            state->n_forks = pv_sat_add(state->n_forks, n_new);
+        state->newest_start_ticks = sample->newest_start_ticks;
+        state->last_pid = pid;
+    }
+    state->n_forks = MAX(state->n_forks, sample->tasks.total);
+}
+
 void pv_account_add_sample(PvAccount *account, const PvTaskSample *sample, guint64 now_nsec,
                            guint64 uptime_nsec)
 {
@@ -176,7 +199,7 @@ void pv_account_add_sample(PvAccount *account, const PvTaskSample *sample, guint
     state->running = tasks->running;
     state->uninterruptible = tasks->uninterruptible;
     state->total = tasks->total;
-    state->last_pid = MAX(tasks->last_pid, 0);
+    note_newest(state, sample);
     for (guint i = 0; i < MIN(sample->n_cpus, account->n_cpus); i++)
         state->cpu[i].seen_ticks = pv_sat_add(state->cpu[i].seen_ticks, sample->cpu_ticks[i]);
     pv_state_commit(&account->memory);

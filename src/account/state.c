@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 
 #define STATE_MAGIC   "pvstate"
-#define STATE_VERSION 1
+#define STATE_VERSION 3
 
 /* Copies begin at multiples of a cache line. */
 #define ALIGN_BYTES 64

@@ -36,12 +36,20 @@ typedef struct {
     PvCpuSet cpus;            /* the set that is shown */
     guint32 is_started;       /* an update has been */
     guint32 has_cpu_usage;    /* the kernel counts use for each CPU (v1) */
+    guint32 throttled_level;  /* whose counter throttled_nsec is of */
+    guint32 reserved;
 
     /* The kernel's counters as of the last update. */
     guint64 total_nsec, throttled_nsec, iowait_nsec;
 
     guint64 late_use_nsec;   /* counted, but its time has not come yet */
     guint64 late_steal_nsec; /* the same; bounded */
+
+    guint64 late_iowait_nsec;
+
+    /* Idle time that was given while steal and iowait were not looked at, as far as it is not known
+     * to be right: so much of them may come late, and later idle time makes up for it. */
+    guint64 unchecked_idle_nsec;
 
     guint64 pool_nsec[PV_SHARE_COUNT]; /* of the set's time, what is not yet given to a CPU */
 
@@ -51,6 +59,8 @@ typedef struct {
     guint64 sample_nsec; /* and of the last sample; 0 before the first */
     guint32 running, uninterruptible, total;
     gint32 last_pid;
+    guint64 newest_start_ticks; /* of the thread with that pid */
+    guint64 n_forks;
 
     PvCpuState cpu[];
 } PvAccountState;

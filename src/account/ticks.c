@@ -67,6 +67,36 @@ static guint64 take(guint64 *amount, guint64 *room)
     return taken;
 }
 
+/* Throttled time since the last look at it. */
+static guint64 throttled_delta(PvAccountState *state, const PvCpuUsage *usage)
+{
+    /* Another cgroup's counter says nothing about the time since then. */
+    if (state->is_started && state->throttled_level != usage->throttled_level)
+        state->throttled_nsec = usage->throttled_nsec;
+    state->throttled_level = usage->throttled_level;
+    return counter_delta(&state->throttled_nsec, usage->throttled_nsec);
+}
+
+/*
+ * Remember steal and iowait that found no room and may have some later: what belongs into idle time
+ * that was given without looking, and of steal what the kernel counts late. The rest is dropped.
+ * new_unchecked_nsec  idle time given just now without looking
+ */
+static void keep_late_waits(PvAccountState *state, guint64 steal, guint64 iowait,
+                            guint64 new_unchecked_nsec)
+{
+    guint64 unchecked = pv_sat_add(state->unchecked_idle_nsec, new_unchecked_nsec);
+    guint64 always = pv_cpu_set_count(&state->cpus) * LATE_STEAL_NSEC;
+    guint64 unchecked_steal = MIN(pv_sat_sub(steal, always), unchecked);
+
+    if (!state->is_started)
+        steal = iowait = unchecked = unchecked_steal = 0;
+    state->late_steal_nsec = MIN(steal, always) + unchecked_steal;
+    state->late_iowait_nsec = MIN(iowait, unchecked - unchecked_steal);
+    state->unchecked_idle_nsec =
+        new_unchecked_nsec > 0 ? unchecked : unchecked_steal + state->late_iowait_nsec;
+}
+
 /* Divide the time of the set's CPUs since the last call into the pool's shares. */
 static void fill_pool(PvAccountState *state, guint64 uptime_nsec, const PvAccountInput *input)
 {
@@ -78,9 +108,12 @@ static void fill_pool(PvAccountState *state, guint64 uptime_nsec, const PvAccoun
 
     guint64 use = pv_sat_add(state->late_use_nsec,
                              counter_delta(&state->total_nsec, input->usage->total_nsec));
-    guint64 steal = pv_sat_add(state->late_steal_nsec,
-                               counter_delta(&state->throttled_nsec, input->usage->throttled_nsec));
-    guint64 iowait = counter_delta(&state->iowait_nsec, input->iowait_nsec);
+    guint64 steal = state->late_steal_nsec;
+    guint64 iowait = state->late_iowait_nsec;
+    if (input->has_waits) {
+        steal = pv_sat_add(steal, throttled_delta(state, input->usage));
+        iowait = pv_sat_add(iowait, counter_delta(&state->iowait_nsec, input->iowait_nsec));
+    }
 
     state->pool_nsec[PV_SHARE_USE] += take(&use, &room);
     state->pool_nsec[PV_SHARE_STEAL] += take(&steal, &room);
@@ -89,7 +122,7 @@ static void fill_pool(PvAccountState *state, guint64 uptime_nsec, const PvAccoun
 
     /* What does not fit into the container's whole life is not its own. */
     state->late_use_nsec = state->is_started ? use : 0;
-    state->late_steal_nsec = state->is_started ? MIN(steal, n_cpus * LATE_STEAL_NSEC) : 0;
+    keep_late_waits(state, steal, iowait, input->has_waits ? 0 : room);
     state->uptime_nsec = uptime_nsec;
     state->is_started = TRUE;
 }

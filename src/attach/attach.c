@@ -355,7 +355,6 @@ static void plan_mounts(Plan *plan)
     }
 }
 
-/* The whole directory that a row's file is in, or NULL. */
 static void plan_items(Plan *plan)
 {
     g_autoptr(GPtrArray) paths = g_ptr_array_new();
@@ -379,7 +378,9 @@ static void undo_killed(const Plan *plan, PvReport *last)
     g_autoptr(GArray) reports = g_array_new(FALSE, FALSE, sizeof(PvReport));
 
     for (guint i = 0; i < plan->n_items; i++) {
-        if (last[i].status != PV_ATTACH_DONE && last[i].status != PV_ATTACH_REPLACED)
+        /* Of those without a report nothing was touched: a view that is there is another's. */
+        if (last[i].index < 0 ||
+            (last[i].status != PV_ATTACH_DONE && last[i].status != PV_ATTACH_REPLACED))
             continue;
         g_ptr_array_add(paths, (gpointer)plan->items[i].path);
         last[i].status = PV_ATTACH_SKIPPED;

@@ -40,6 +40,20 @@ static PvChain *add_chain(PvCgroup *cgroup, const PvHierarchy *hierarchy, const 
     return chain;
 }
 
+/*
+ * Membership is read in one hierarchy for all containers; for one that has no cgroup of its own in
+ * it (a process put into cgroups of memory and cpu by hand), in the first that has.
+ */
+static void choose_tasks_chain(PvCgroup *cgroup)
+{
+    PvChain **tasks = &cgroup->controller[PV_CONTROLLER_TASKS];
+
+    for (guint i = 0; i < cgroup->n_chains && (*tasks == NULL || (*tasks)->n_levels == 0); i++) {
+        if (cgroup->chains[i].n_levels > 0)
+            *tasks = &cgroup->chains[i];
+    }
+}
+
 PvCgroup *pv_cgroup_open(PvHierarchies *hierarchies, const PvCgroupPaths *paths, GError **error)
 {
     g_autoptr(PvCgroup) cgroup = g_new0(PvCgroup, 1);
@@ -58,6 +72,7 @@ PvCgroup *pv_cgroup_open(PvHierarchies *hierarchies, const PvCgroupPaths *paths,
             return NULL;
         cgroup->controller[c] = chain;
     }
+    choose_tasks_chain(cgroup);
     return g_steal_pointer(&cgroup);
 }
 
@@ -156,10 +171,9 @@ static int quota_level(PvChain *chain, guint *ret_level)
 }
 
 /* own_nsec: what the file that told the usage says, or NULL when it does not tell. */
-static int read_throttled(PvCgroup *cgroup, const guint64 *own_nsec, guint64 *ret_nsec)
+static int read_throttled(PvCgroup *cgroup, const guint64 *own_nsec, PvCpuUsage *usage)
 {
     PvChain *chain = accounting_chain(cgroup, PV_CONTROLLER_CPU);
-    *ret_nsec = 0;
     if (chain == NULL)
         return 0;
 
@@ -167,15 +181,16 @@ static int read_throttled(PvCgroup *cgroup, const guint64 *own_nsec, guint64 *re
     int rc = quota_level(chain, &level);
     if (rc < 0)
         return rc;
+    usage->throttled_level = level;
     if (level == 0 && own_nsec != NULL && chain == cgroup->controller[PV_CONTROLLER_CPUACCT]) {
-        *ret_nsec = *own_nsec;
+        usage->throttled_nsec = *own_nsec;
         return 0;
     }
-    rc = chain->ops->read_throttled(chain, level, ret_nsec);
+    rc = chain->ops->read_throttled(chain, level, &usage->throttled_nsec);
     return rc == -ENOENT ? 0 : rc;
 }
 
-int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, gboolean want_cpus, PvCpuUsage **ret_usage)
+int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, PvCpuUsageDetail detail, PvCpuUsage **ret_usage)
 {
     PvChain *chain = accounting_chain(cgroup, PV_CONTROLLER_CPUACCT);
     if (chain == NULL)
@@ -184,9 +199,10 @@ int pv_cgroup_read_cpu_usage(PvCgroup *cgroup, gboolean want_cpus, PvCpuUsage **
     g_autofree PvCpuUsage *usage = NULL;
     gboolean has_own = FALSE;
     guint64 own_nsec = 0;
-    int rc = chain->ops->read_cpu_usage(chain, want_cpus, &usage, &has_own, &own_nsec);
-    if (rc == 0)
-        rc = read_throttled(cgroup, has_own ? &own_nsec : NULL, &usage->throttled_nsec);
+    int rc =
+        chain->ops->read_cpu_usage(chain, detail == PV_CPU_USAGE_CPUS, &usage, &has_own, &own_nsec);
+    if (rc == 0 && detail >= PV_CPU_USAGE_THROTTLED)
+        rc = read_throttled(cgroup, has_own ? &own_nsec : NULL, usage);
     if (rc < 0)
         return public_error(rc);
     *ret_usage = g_steal_pointer(&usage);

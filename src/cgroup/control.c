@@ -343,7 +343,7 @@ int pv_chain_quota(PvChain *chain, PvLevelQuotaFunc read_level, guint64 *ret_quo
                    guint64 *ret_period_usec)
 {
     guint64 tightest_quota = PV_UNLIMITED, tightest_period = 100000; /* the kernel's default */
-    int nearest = -1;
+    guint tightest_level = 0;
 
     for (guint level = 0; level < chain->n_levels; level++) {
         guint64 quota, period;
@@ -352,14 +352,13 @@ int pv_chain_quota(PvChain *chain, PvLevelQuotaFunc read_level, guint64 *ret_quo
             continue;
         if (rc < 0)
             return rc;
-        if (quota != PV_UNLIMITED && nearest < 0)
-            nearest = (int)level;
         if (pv_quota_is_tighter(quota, period, tightest_quota, tightest_period)) {
             tightest_quota = quota;
             tightest_period = period;
+            tightest_level = level;
         }
     }
-    atomic_store(&chain->quota_level, MAX(nearest, 0));
+    atomic_store(&chain->quota_level, (int)tightest_level);
     *ret_quota_usec = tightest_quota;
     *ret_period_usec = tightest_period;
     return 0;

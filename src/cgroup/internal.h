@@ -8,8 +8,9 @@
 
 #include <stdatomic.h>
 
-/* A cgroup nested deeper is refused: each level costs descriptors. */
-#define PV_CGROUP_DEPTH_MAX 128
+/* A cgroup nested deeper is refused: each level costs descriptors, and a container that may make
+ * cgroups chooses how many. */
+#define PV_CGROUP_DEPTH_MAX 48
 
 /* The most that a file of a line for each CPU or device may hold. */
 #define PV_LARGE_FILE_MAX (1 << 20)
@@ -63,7 +64,7 @@ typedef struct {
     /* v1 memory: some level has memory.use_hierarchy 0, so that memory.stat does not tell the
      * effective limits */
     gboolean limits_need_walk;
-    atomic_int quota_level; /* the nearest level with a cpu quota, else 0; -1: not known yet */
+    atomic_int quota_level; /* the nearest with the tightest cpu quota, else 0; -1: not known yet */
     atomic_uint_least64_t huge_page_kb; /* the page size that the hugetlb files kept open are of */
 } PvChain;
 
@@ -167,7 +168,7 @@ int pv_chain_cpus(PvChain *chain, guint level, guint file, PvCpuSet *ret_cpus);
 gboolean pv_quota_is_tighter(guint64 quota_a, guint64 period_a, guint64 quota_b, guint64 period_b);
 
 /* Read the tightest quota of a chain with a function that reads that of one level (-ENOENT: the
- * level has none), and remember the nearest level that has one. */
+ * level has none), and remember the nearest level that has it. */
 typedef int (*PvLevelQuotaFunc)(PvChain *chain, guint level, guint64 *ret_quota_usec,
                                 guint64 *ret_period_usec);
 int pv_chain_quota(PvChain *chain, PvLevelQuotaFunc read_level, guint64 *ret_quota_usec,

@@ -17,6 +17,7 @@ static const char *const FILE_NAMES[V1_FILE_COUNT] = {
     [V1_MEMORY_USAGE] = "memory.usage_in_bytes",
     [V1_MEMSW_LIMIT] = "memory.memsw.limit_in_bytes",
     [V1_MEMSW_USAGE] = "memory.memsw.usage_in_bytes",
+    [V1_KMEM_USAGE] = "memory.kmem.usage_in_bytes",
     [V1_CPU_QUOTA] = "cpu.cfs_quota_us",
     [V1_CPU_PERIOD] = "cpu.cfs_period_us",
     [V1_CPU_STAT] = "cpu.stat",
@@ -116,6 +117,12 @@ static int effective_limit(PvChain *chain, guint file, const guint64 *stat_value
     return 0;
 }
 
+static void set_stat(PvMemory *memory, PvMemoryStat stat, guint64 bytes)
+{
+    memory->stat[stat] = bytes;
+    memory->stat_valid[stat / 64] |= G_GUINT64_CONSTANT(1) << (stat % 64);
+}
+
 /* memory.stat, and the limits that it tells. */
 static int read_stat(PvChain *chain, PvMemory *memory)
 {
@@ -128,10 +135,8 @@ static int read_stat(PvChain *chain, PvMemory *memory)
     pv_keys_parse(text, STAT_KEYS, N_KEYS, values, valid);
     for (guint i = KEY_FIRST_TOTAL; i < N_KEYS; i++) {
         PvMemoryStat stat = STATS[i - KEY_FIRST_TOTAL];
-        if (pv_bit(valid, i)) {
-            memory->stat[stat] = values[i];
-            memory->stat_valid[stat / 64] |= G_GUINT64_CONSTANT(1) << (stat % 64);
-        }
+        if (pv_bit(valid, i))
+            set_stat(memory, stat, values[i]);
     }
     int rc = pv_memory_check(memory);
     if (rc == 0)
@@ -143,6 +148,17 @@ static int read_stat(PvChain *chain, PvMemory *memory)
                              pv_bit(valid, KEY_MEMSW_LIMIT) ? &values[KEY_MEMSW_LIMIT] : NULL,
                              &memory->memsw_limit_bytes);
     return rc;
+}
+
+/* What the kernel holds for the container. How much of it could be reclaimed is not told. Nothing
+ * is told at all without kernel memory accounting. */
+static int read_kmem(PvChain *chain, PvMemory *memory)
+{
+    guint64 bytes;
+    int rc = pv_chain_number(chain, 0, V1_KMEM_USAGE, &bytes);
+    if (rc == 0)
+        set_stat(memory, PV_MEMORY_SLAB_UNRECLAIMABLE, bytes);
+    return rc == -ENOENT ? 0 : rc;
 }
 
 static int read_memory(PvChain *chain, gboolean want_swap, PvMemory *ret_memory)
@@ -165,6 +181,8 @@ static int read_memory(PvChain *chain, gboolean want_swap, PvMemory *ret_memory)
     }
 
     rc = read_stat(chain, &memory);
+    if (rc == 0)
+        rc = read_kmem(chain, &memory);
     if (rc < 0)
         return rc;
     if (memory.memsw_limit_bytes != PV_UNLIMITED)

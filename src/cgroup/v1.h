@@ -11,6 +11,7 @@ typedef enum {
     V1_MEMORY_USAGE,
     V1_MEMSW_LIMIT,
     V1_MEMSW_USAGE,
+    V1_KMEM_USAGE,
     V1_CPU_QUOTA,
     V1_CPU_PERIOD,
     V1_CPU_STAT,

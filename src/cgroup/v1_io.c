@@ -97,19 +97,28 @@ static int parse_table(const char *text, GArray *devices, guint first, StoreFunc
     return understood > 0 ? 0 : -EINVAL;
 }
 
-/* Read the first of the files that exists; -ENOENT without one. */
+/*
+ * Read the first of the files that names a device: since Linux 6.10 the throttling layer counts
+ * nothing until something is throttled, while the I/O scheduler may count. -ENOENT without a file.
+ */
 static int read_table(PvChain *chain, const V1File *files, guint n_files, GArray *devices,
                       guint first, StoreFunc store)
 {
-    for (guint i = 0; i < n_files; i++) {
+    gboolean any = FALSE, named = FALSE;
+
+    for (guint i = 0; i < n_files && !named; i++) {
         g_autofree char *text = NULL;
         int rc = pv_chain_read_large(chain, 0, files[i], &text);
+        if (rc == -ENOENT)
+            continue;
         if (rc == 0)
-            return parse_table(text, devices, first, store);
-        if (rc != -ENOENT)
+            rc = parse_table(text, devices, first, store);
+        if (rc < 0)
             return rc;
+        any = TRUE;
+        named = strchr(text, ':') != NULL;
     }
-    return -ENOENT;
+    return any ? 0 : -ENOENT;
 }
 
 int pv_v1_read_io(PvChain *chain, GArray *devices)

@@ -8,6 +8,7 @@
 #include "procview/resolve.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 typedef struct {
     const char *command; /* "attach" */
@@ -21,6 +22,7 @@ typedef struct {
 typedef struct {
     char *name; /* as typed, or as ps lists it */
     pid_t pid;
+    guint64 pidns_ino; /* that the process was seen in; 0: whichever */
 } Job;
 
 typedef struct {
@@ -40,12 +42,13 @@ static void job_free(Job *job)
     g_free(job);
 }
 
-static void add_job(GPtrArray *jobs, const char *name, pid_t pid)
+static void add_job(GPtrArray *jobs, const char *name, pid_t pid, guint64 pidns_ino)
 {
     Job *job = g_new0(Job, 1);
 
     job->name = g_strdup(name);
     job->pid = pid;
+    job->pidns_ino = pidns_ino;
     g_ptr_array_add(jobs, job);
 }
 
@@ -137,6 +140,17 @@ static gboolean is_excused(const Options *options, const GError *error)
                             g_error_matches(error, PV_ERROR, PV_ERROR_GONE));
 }
 
+/* Others may have taken long before it: its number may be another process's by now. */
+static gboolean is_still_there(const Job *job, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/ns/pid", job->pid);
+    struct stat st;
+
+    if (job->pidns_ino == 0 || (stat(path, &st) == 0 && st.st_ino == job->pidns_ino))
+        return TRUE;
+    return pv_error_set(error, PV_ERROR_GONE, "it has ended meanwhile");
+}
+
 /* One container. Returns FALSE when it failed, which was said. */
 static gboolean do_job(const Options *options, const Job *job, GString *json)
 {
@@ -145,8 +159,10 @@ static gboolean do_job(const Options *options, const Job *job, GString *json)
     g_autoptr(GError) error = NULL;
     Counts counts = {{0}};
 
-    gboolean ok = options->is_attach ? pv_attach(options->views_dir, job->pid, results, &error)
-                                     : pv_detach(job->pid, results, &error);
+    gboolean ok = is_still_there(job, &error);
+    if (ok)
+        ok = options->is_attach ? pv_attach(options->views_dir, job->pid, results, &error)
+                                : pv_detach(job->pid, results, &error);
     for (guint i = 0; i < results->len; i++)
         counts.by_status[((PvAttachResult *)results->pdata[i])->status]++;
     if (ok && options->is_attach && counts.by_status[PV_ATTACH_SKIPPED] == results->len)
@@ -175,7 +191,7 @@ static void add_all(const PvCliContext *context, GPtrArray *jobs)
 
     for (guint i = 0; i < containers->len; i++) {
         const PvContainer *container = containers->pdata[i];
-        add_job(jobs, container->name, container->init_pid);
+        add_job(jobs, container->name, container->init_pid, container->pidns_ino);
     }
 }
 
@@ -188,7 +204,7 @@ static gboolean add_named(const Options *options, const PvCliContext *context, G
         g_autoptr(GError) error = NULL;
         pid_t pid;
         if (pv_resolve(context->hierarchies, context->containers, options->names[i], &pid, &error))
-            add_job(jobs, options->names[i], pid);
+            add_job(jobs, options->names[i], pid, 0);
         else
             pv_cli_error(options->command, "%s", error->message);
         ok = ok && error == NULL;

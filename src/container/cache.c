@@ -36,6 +36,8 @@ typedef struct {
 
 struct PvCache {
     guint64 host_ino;
+    PvCacheEvictedFunc evicted_func; /* set before there are other threads */
+    gpointer evicted_data;
     GRWLock lock;
     /* all protected by lock */
     GHashTable *identities;             /* identity -> PvContainer, holds a reference */
@@ -88,6 +90,12 @@ PvCache *pv_cache_new(guint64 host_ino)
     return cache;
 }
 
+void pv_cache_set_evicted_func(PvCache *cache, PvCacheEvictedFunc func, gpointer data)
+{
+    cache->evicted_func = func;
+    cache->evicted_data = data;
+}
+
 /* What was taken out under the lock, to be released after it. */
 typedef struct {
     GPtrArray *containers, *pidns;
@@ -103,6 +111,14 @@ static void removed_clear(Removed *removed)
 {
     g_ptr_array_unref(removed->containers);
     g_ptr_array_unref(removed->pidns);
+}
+
+/* The same for containers that had to make room. */
+static void removed_clear_evicted(PvCache *cache, Removed *removed)
+{
+    for (guint i = 0; cache->evicted_func != NULL && i < removed->containers->len; i++)
+        cache->evicted_func(g_ptr_array_index(removed->containers, i), cache->evicted_data);
+    removed_clear(removed);
 }
 
 /* ---- under the write lock ---- */
@@ -382,6 +398,25 @@ static gboolean is_current(PvContainer *container, guint generation)
     return placement->generation == generation;
 }
 
+void pv_cache_shrink_largest(PvCache *cache)
+{
+    PvCacheOwner *owner, *largest = NULL;
+    GHashTableIter iter;
+    Removed removed;
+
+    removed_init(&removed);
+    g_rw_lock_writer_lock(&cache->lock);
+    g_hash_table_iter_init(&iter, cache->owners);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&owner)) {
+        if (largest == NULL || owner->containers.length > largest->containers.length)
+            largest = owner;
+    }
+    for (guint n = largest != NULL ? largest->containers.length / 2 : 0; n > 0; n--)
+        container_remove(cache, queue_victim(&largest->containers, container_node), &removed);
+    g_rw_lock_writer_unlock(&cache->lock);
+    removed_clear_evicted(cache, &removed);
+}
+
 PvContainer *pv_cache_insert(PvCache *cache, PvContainer *container, const char *text,
                              guint generation)
 {
@@ -406,7 +441,7 @@ PvContainer *pv_cache_insert(PvCache *cache, PvContainer *container, const char 
     if (cached != container && container->priv->pidns != NULL)
         pidns_remove_if_unused(cache, container->priv->pidns, &removed);
     g_rw_lock_writer_unlock(&cache->lock);
-    removed_clear(&removed);
+    removed_clear_evicted(cache, &removed);
     return cached;
 }
 

@@ -11,7 +11,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+
+/* A sweep walks over all state files and all of /proc. */
+#define SWEEP_INTERVAL_USEC (60 * G_USEC_PER_SEC)
 
 /* ---- making the cache ---- */
 
@@ -52,6 +56,36 @@ static int open_state_dir(const char *path, gboolean is_writable)
     return fd;
 }
 
+static void remove_state(PvContainers *containers, PvContainer *container)
+{
+    if (containers->state_dirfd >= 0 && containers->is_writable)
+        unlinkat(containers->state_dirfd, container->priv->state_name, 0);
+}
+
+/*
+ * Pushed out of the cache. Its file lets it go on where it was when it comes back, and is swept
+ * away once its pid namespace is gone. In our own nothing would ever say so: whoever makes cgroups
+ * there could fill the file system.
+ */
+static void on_evicted(PvContainer *container, gpointer data)
+{
+    PvContainers *containers = data;
+
+    if (container->is_host_pidns)
+        remove_state(containers, container);
+    else
+        g_atomic_int_set(&containers->sweep_wanted, 1);
+}
+
+static guint max_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > G_MAXINT)
+        return 0;
+    return (guint)limit.rlim_cur;
+}
+
 static PvContainers *containers_new(PvHost *host, PvHierarchies *hierarchies, const char *state_dir,
                                     gboolean is_writable)
 {
@@ -62,6 +96,9 @@ static PvContainers *containers_new(PvHost *host, PvHierarchies *hierarchies, co
         pv_log_error("%s: no caller can be told from another", error->message);
     pv_hierarchies_ref(hierarchies);
     containers->cache = pv_cache_new(containers->vantage.pidns_ino);
+    pv_cache_set_evicted_func(containers->cache, on_evicted, containers);
+    containers->n_files_max = max_files();
+    containers->sweep_wanted = 1;
     containers->n_cpus = count_cpus(host);
     containers->boot_id = read_boot_id(&containers->vantage);
     containers->is_writable = is_writable;
@@ -190,6 +227,7 @@ static PvContainer *container_new(PvContainers *containers, guint64 pidns_ino, P
 
     container->priv->identity = identity;
     container->pidns_ino = pidns_ino;
+    container->owner_ino = pidns == NULL ? pidns_ino : pidns->owner_ino;
     container->is_host_pidns = pidns == NULL;
     container->init_pid = 1;
     if (pidns != NULL)
@@ -208,12 +246,6 @@ static PvContainer *container_new(PvContainers *containers, guint64 pidns_ino, P
 }
 
 /* ---- finding ---- */
-
-static void remove_state(PvContainers *containers, PvContainer *container)
-{
-    if (containers->state_dirfd >= 0 && containers->is_writable)
-        unlinkat(containers->state_dirfd, container->priv->state_name, 0);
-}
 
 /* Read where init is now; when it has moved, forget what followed from its old place. */
 static PvPlacement *refresh(PvContainers *containers, PvPidns *pidns, GError **error)
@@ -256,6 +288,16 @@ static PvPidns *get_pidns(PvContainers *containers, pid_t tid, guint64 ino,
     return pidns == NULL ? NULL : pv_cache_add_pidns(containers->cache, pidns);
 }
 
+/* The kernel hands out the lowest descriptor that is free: a high one tells that few are left.
+ * Those of one owner are given back before all the others' containers can be read no more. */
+static void keep_descriptors_in_reserve(PvContainers *containers, const PvContainer *container)
+{
+    int fd = pv_cgroup_dirfd(container->cgroup, PV_CONTROLLER_TASKS);
+
+    if (containers->n_files_max > 0 && fd >= (int)(containers->n_files_max / 4 * 3))
+        pv_cache_shrink_largest(containers->cache);
+}
+
 /* The container of a pid namespace and a caller's cgroups, cached from now on under `text`. */
 static PvContainer *get_container(PvContainers *containers, guint64 ino, PvPidns *pidns,
                                   const PvCgroupPaths *own, const char *text, GError **error)
@@ -270,11 +312,13 @@ static PvContainer *get_container(PvContainers *containers, guint64 ino, PvPidns
     pv_placement_choose(placement == NULL ? NULL : &placement->root, own, &paths);
     identity = pv_container_identity(ino, placement, &paths);
     container = pv_cache_lookup_identity(containers->cache, identity);
-    if (container == NULL)
+    if (container == NULL) {
         container = container_new(containers, ino, pidns, placement, &paths,
                                   g_steal_pointer(&identity), error);
-    if (container == NULL)
-        return NULL;
+        if (container == NULL)
+            return NULL;
+        keep_descriptors_in_reserve(containers, container);
+    }
     return pv_cache_insert(containers->cache, container, text,
                            placement == NULL ? 0 : placement->generation);
 }
@@ -416,16 +460,39 @@ static GPtrArray *list_state_files(int state_dirfd)
     return names;
 }
 
-/* Remove the state files of containers that ended while no daemon ran. The files are listed before
- * the processes are: whoever has one of them is seen. */
+static gboolean is_sweep_due(PvContainers *containers)
+{
+    gint64 now_usec = g_get_monotonic_time();
+
+    if (containers->state_dirfd < 0 || !containers->is_writable ||
+        (containers->swept_usec != 0 && now_usec - containers->swept_usec < SWEEP_INTERVAL_USEC) ||
+        !g_atomic_int_compare_and_exchange(&containers->sweep_wanted, 1, 0))
+        return FALSE;
+    containers->swept_usec = now_usec;
+    return TRUE;
+}
+
+/* Those in our own pid namespace stay until they are dropped. */
+static guint count_cached_elsewhere(const PvContainers *containers)
+{
+    g_autoptr(GPtrArray) list = pv_cache_list(containers->cache);
+    guint n = 0;
+
+    for (guint i = 0; i < list->len; i++)
+        n += !((const PvContainer *)g_ptr_array_index(list, i))->is_host_pidns;
+    return n;
+}
+
+/* Remove the state files of containers that ended unnoticed. The files are listed before the
+ * processes are: whoever has one of them is seen. */
 static void sweep_state(PvContainers *containers)
 {
     g_autoptr(GPtrArray) names = NULL;
     g_autoptr(GHashTable) alive = NULL;
     gpointer pair[2];
+    guint n_kept = 0;
 
-    if (containers->state_dirfd < 0 || !containers->is_writable ||
-        !g_atomic_int_compare_and_exchange(&containers->swept, 0, 1))
+    if (!is_sweep_due(containers))
         return;
     names = list_state_files(containers->state_dirfd);
     alive = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
@@ -438,9 +505,16 @@ static void sweep_state(PvContainers *containers)
         char *end;
         guint64 ino = g_ascii_strtoull(name, &end, 10);
 
-        if (end != name && *end == '-' && !g_hash_table_contains(alive, &ino))
+        if (end == name || *end != '-' || ino == containers->vantage.pidns_ino)
+            continue;
+        if (g_hash_table_contains(alive, &ino))
+            n_kept++;
+        else
             unlinkat(containers->state_dirfd, name, 0);
     }
+    /* Some are of containers that live, but are not cached: nobody will notice their end either. */
+    if (n_kept > count_cached_elsewhere(containers))
+        g_atomic_int_set(&containers->sweep_wanted, 1);
 }
 
 void pv_containers_collect_garbage(PvContainers *containers)

@@ -237,8 +237,12 @@ char *pv_container_identity(guint64 pidns_ino, const PvPlacement *placement,
 
 typedef struct PvCache PvCache;
 
+/* Called, without the lock, for each container that had to make room for another. */
+typedef void (*PvCacheEvictedFunc)(PvContainer *container, gpointer data);
+
 /* host_ino  our own pid namespace */
 PvCache *pv_cache_new(guint64 host_ino);
+void pv_cache_set_evicted_func(PvCache *cache, PvCacheEvictedFunc func, gpointer data);
 void pv_cache_free(PvCache *cache);
 
 /* Each returns a reference, or NULL. */
@@ -266,6 +270,9 @@ PvContainer *pv_cache_insert(PvCache *cache, PvContainer *container, const char 
 /* Take a container out. TRUE when it was in. */
 gboolean pv_cache_remove(PvCache *cache, PvContainer *container);
 
+/* Descriptors run out: push out half of the containers of the owner who has the most of them. */
+void pv_cache_shrink_largest(PvCache *cache);
+
 /* Init has moved: forget every text of its pid namespace, and the containers that stood for another
  * place of init than `placement`. Returns those, in an array that owns a reference to each. */
 GPtrArray *pv_cache_forget_placement(PvCache *cache, PvPidns *pidns, const PvPlacement *placement);
@@ -285,6 +292,11 @@ struct PvContainers {
     guint n_cpus;    /* the host's possible CPUs: highest id + 1 */
     int state_dirfd; /* -1: accounts live in memory only */
     gboolean is_writable;
-    char *boot_id; /* a state file of another boot never fits */
-    gint swept; /* atomic: files of containers that ended while no daemon ran have been removed */
+    char *boot_id;     /* a state file of another boot never fits */
+    guint n_files_max; /* descriptors that this process may have; 0: not known */
+
+    /* Files of containers that ended unnoticed are swept away: those of an earlier daemon's, and
+     * those that were pushed out of the cache before they ended. */
+    gint sweep_wanted; /* atomic */
+    gint64 swept_usec; /* monotonic; of the thread that collects garbage; 0: never */
 };

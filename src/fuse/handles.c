@@ -5,7 +5,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define SHARE_DIVISOR 4
+#define SHARE_DIVISOR      4
+#define HOST_SHARE_DIVISOR 2
+
+/* A handle keeps its container, and with it the container's descriptors, also when the cache has
+ * let go of it. */
+#define CONTAINERS_DIVISOR 64
+#define CONTAINERS_MIN     4
 
 /* The first slots, which are taken first, keep the memory of short texts: it is soon used again. */
 #define WARM_SLOTS      256
@@ -14,8 +20,20 @@
 /* Tries to read a text while others replace it: each that fails means that one was replaced. */
 #define READ_TRIES 64
 
-/* What a container has of the table, for fairness. Lives as long as the container has a handle. */
+/* What an owner has of the table, for fairness: whoever makes pid namespaces or cgroups at will
+ * must not get a share for each. Lives as long as the owner has a handle. */
 typedef struct {
+    guint64 ino; /* 0: those whose container cannot be told */
+    guint divisor;
+    guint n_containers;
+    guint n_handles;
+    gsize text_bytes;
+} Owner;
+
+/* What one container has of it. */
+typedef struct {
+    guint32 id; /* 0: those whose container cannot be told */
+    Owner *owner;
     guint n_handles;
     gsize text_bytes;
 } Share;
@@ -26,6 +44,7 @@ typedef struct {
     gboolean is_known;      /* whose it is */
     gboolean is_writing;    /* a thread writes the next text */
     PvContainer *container; /* NULL: none, or not known */
+    Share *share;           /* NULL while the slot is free */
 } Slot;
 
 #define NO_SLOT G_MAXUINT32
@@ -41,7 +60,8 @@ struct PvHandles {
     guint32 first_free;
     guint n_used;
     gsize text_bytes;
-    GHashTable *shares; /* PvSharedHandle.share -> Share */
+    GHashTable *shares; /* Share.id -> Share */
+    GHashTable *owners; /* Owner.ino -> Owner */
 };
 
 static guint64 load_text(const PvSharedHandle *entry)
@@ -69,16 +89,74 @@ static guint place_of(guint64 text)
     return (text >> 32) & 1;
 }
 
-/* A share, made when it is missing. With the lock held. */
-static Share *get_share(PvHandles *handles, guint32 id)
+/* Whose an entry is: made when it is missing. With the lock held. */
+static Owner *get_owner(PvHandles *handles, const PvSharedHandle *entry)
 {
-    Share *share = g_hash_table_lookup(handles->shares, GUINT_TO_POINTER(id));
+    Owner *owner = g_hash_table_lookup(handles->owners, &entry->owner_ino);
+
+    if (owner == NULL) {
+        owner = g_new0(Owner, 1);
+        owner->ino = entry->owner_ino;
+        owner->divisor = entry->is_host_pidns ? HOST_SHARE_DIVISOR : SHARE_DIVISOR;
+        g_hash_table_insert(handles->owners, &owner->ino, owner);
+    }
+    return owner;
+}
+
+/* The share of an entry's container, made when it is missing. With the lock held. */
+static Share *get_share(PvHandles *handles, const PvSharedHandle *entry)
+{
+    Share *share = g_hash_table_lookup(handles->shares, GUINT_TO_POINTER(entry->share));
 
     if (share == NULL) {
         share = g_new0(Share, 1);
-        g_hash_table_insert(handles->shares, GUINT_TO_POINTER(id), share);
+        share->id = entry->share;
+        share->owner = get_owner(handles, entry);
+        share->owner->n_containers++;
+        g_hash_table_insert(handles->shares, GUINT_TO_POINTER(share->id), share);
     }
     return share;
+}
+
+/* Forget what has no handle any more. With the lock held. */
+static void drop_unused(PvHandles *handles, Share *share)
+{
+    Owner *owner = share->owner;
+
+    if (share->n_handles == 0) {
+        owner->n_containers--;
+        g_hash_table_remove(handles->shares, GUINT_TO_POINTER(share->id));
+    }
+    if (owner->n_containers == 0)
+        g_hash_table_remove(handles->owners, &owner->ino);
+}
+
+/* With the lock held. */
+static gboolean has_room(const PvHandles *handles, const Share *share)
+{
+    const Owner *owner = share->owner;
+    guint max_containers =
+        MAX(handles->n_slots / CONTAINERS_DIVISOR, CONTAINERS_MIN) * SHARE_DIVISOR / owner->divisor;
+
+    return share->n_handles < MAX(handles->n_slots / SHARE_DIVISOR, 1) &&
+           owner->n_handles < MAX(handles->n_slots / owner->divisor, 1) &&
+           owner->n_containers <= max_containers;
+}
+
+/* With the lock held. */
+static void count_handle(PvHandles *handles, Share *share, int change)
+{
+    handles->n_used += (guint)change;
+    share->n_handles += (guint)change;
+    share->owner->n_handles += (guint)change;
+}
+
+/* With the lock held. */
+static void count_text(PvHandles *handles, Share *share, gsize old_length, gsize new_length)
+{
+    handles->text_bytes += new_length - old_length;
+    share->text_bytes += new_length - old_length;
+    share->owner->text_bytes += new_length - old_length;
 }
 
 static void push_free(PvHandles *handles, guint32 number)
@@ -102,11 +180,10 @@ static void take_over(PvHandles *handles)
             push_free(handles, i);
             continue;
         }
-        share = get_share(handles, entry->share);
-        share->n_handles++;
-        share->text_bytes += length_of(entry->text);
-        handles->text_bytes += length_of(entry->text);
-        handles->n_used++;
+        share = get_share(handles, entry);
+        handles->slots[i].share = share;
+        count_handle(handles, share, 1);
+        count_text(handles, share, 0, length_of(entry->text));
     }
 }
 
@@ -120,6 +197,7 @@ PvHandles *pv_handles_new(const PvShared *shared, guint n_slots, gsize max_text_
     handles->max_text_bytes = max_text_bytes;
     handles->slots = g_new0(Slot, handles->n_slots);
     handles->shares = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    handles->owners = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
     g_mutex_init(&handles->lock);
     take_over(handles);
     return handles;
@@ -132,6 +210,7 @@ void pv_handles_free(PvHandles *handles)
     for (guint i = 0; i < handles->n_slots; i++)
         g_clear_pointer(&handles->slots[i].container, pv_container_unref);
     g_hash_table_unref(handles->shares);
+    g_hash_table_unref(handles->owners);
     g_mutex_clear(&handles->lock);
     g_free(handles->slots);
     g_free(handles);
@@ -156,23 +235,27 @@ int pv_handles_open(PvHandles *handles, guint64 ino, PvContainer *container, gui
                     guint64 *ret_handle)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
-    guint32 number = handles->first_free, id = container != NULL ? container->id : 0;
+    guint32 number = handles->first_free;
     PvSharedHandle *entry;
     Share *share;
 
     if (number == NO_SLOT)
         return -ENFILE;
-    share = get_share(handles, id);
-    if (share->n_handles >= MAX(handles->n_slots / SHARE_DIVISOR, 1))
-        return -ENFILE;
-    share->n_handles++;
-    handles->n_used++;
-    handles->first_free = handles->slots[number].next_free;
-    handles->slots[number] = (Slot){
-        .is_known = TRUE, .container = container != NULL ? pv_container_ref(container) : NULL};
-
     entry = &handles->table[number];
-    entry->share = id;
+    entry->share = container != NULL ? container->id : 0;
+    entry->owner_ino = container != NULL ? container->owner_ino : 0;
+    entry->is_host_pidns = container != NULL && container->is_host_pidns;
+    share = get_share(handles, entry);
+    if (!has_room(handles, share)) {
+        drop_unused(handles, share);
+        return -ENFILE;
+    }
+    count_handle(handles, share, 1);
+    handles->first_free = handles->slots[number].next_free;
+    handles->slots[number] =
+        (Slot){.is_known = TRUE,
+               .container = container != NULL ? pv_container_ref(container) : NULL,
+               .share = share};
     entry->ino = ino;
     entry->opener = opener & ~PV_UNIQUE_RESENT;
     entry->renderer[0] = entry->renderer[1] = 0;
@@ -214,7 +297,6 @@ void pv_handles_close(PvHandles *handles, guint64 handle)
     PvSharedHandle *entry;
     guint32 number;
     gsize length;
-    Share *share;
 
     g_mutex_lock(&handles->lock);
     number = find_slot(handles, handle);
@@ -224,13 +306,11 @@ void pv_handles_close(PvHandles *handles, guint64 handle)
     }
     entry = &handles->table[number];
     length = length_of(entry->text);
-    share = get_share(handles, entry->share);
-    share->text_bytes -= length;
-    handles->text_bytes -= length;
-    if (--share->n_handles == 0)
-        g_hash_table_remove(handles->shares, GUINT_TO_POINTER(entry->share));
+    count_text(handles, handles->slots[number].share, length, 0);
+    count_handle(handles, handles->slots[number].share, -1);
+    drop_unused(handles, handles->slots[number].share);
+    handles->slots[number].share = NULL;
     container = g_steal_pointer(&handles->slots[number].container);
-    handles->n_used--;
     __atomic_store_n(&entry->generation, entry->generation + 1, __ATOMIC_RELEASE);
     g_mutex_unlock(&handles->lock);
 
@@ -281,10 +361,12 @@ static int begin_text(PvHandles *handles, guint64 handle, gsize length, guint32 
         return -ENOENT;
     entry = &handles->table[number];
     old_length = length_of(entry->text);
-    share = get_share(handles, entry->share);
+    share = handles->slots[number].share;
     if (length > PV_SHARED_TEXT_BYTES ||
         handles->text_bytes - old_length + length > handles->max_text_bytes ||
-        share->text_bytes - old_length + length > handles->max_text_bytes / SHARE_DIVISOR)
+        share->text_bytes - old_length + length > handles->max_text_bytes / SHARE_DIVISOR ||
+        share->owner->text_bytes - old_length + length >
+            handles->max_text_bytes / share->owner->divisor)
         return -ENOMEM;
     if (handles->slots[number].is_writing)
         return 1;
@@ -300,17 +382,13 @@ static int finish_text(PvHandles *handles, guint64 handle, guint32 number, guint
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
     PvSharedHandle *entry = &handles->table[number];
-    gsize old_length = length_of(entry->text);
-    Share *share;
 
     handles->slots[number].is_writing = FALSE;
     if (result < 0)
         return result;
     if (find_slot(handles, handle) != number)
         return -ENOENT;
-    share = get_share(handles, entry->share);
-    share->text_bytes += length_of(text) - old_length;
-    handles->text_bytes += length_of(text) - old_length;
+    count_text(handles, handles->slots[number].share, length_of(entry->text), length_of(text));
     entry->renderer[place_of(text)] = renderer & ~PV_UNIQUE_RESENT;
     store_text(entry, text);
     return 0;

@@ -21,8 +21,11 @@ typedef struct PvHandles PvHandles;
 
 /*
  * shared          the memory that holds the table; must outlive the handles
- * n_slots         open handles in all, PV_SHARED_HANDLES at most; a container may have a quarter
- * max_text_bytes  texts kept in all; a container may have a quarter of that
+ * n_slots         open handles in all, PV_SHARED_HANDLES at most; an owner (see
+ *                 PvContainer.owner_ino) may have a quarter of them, for a 64th as many containers;
+ *                 all that is in the daemon's own pid namespace twice that, but each container
+ *                 there a quarter
+ * max_text_bytes  texts kept in all; shared in the same way
  */
 PvHandles *pv_handles_new(const PvShared *shared, guint n_slots, gsize max_text_bytes);
 void pv_handles_free(PvHandles *handles);
@@ -33,7 +36,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvHandles, pv_handles_free)
  * ino        of what is opened: the handle answers for nothing else
  * container  a reference is taken; NULL when the opener is in no container that can be told
  * opener     unique number of the request
- * Returns 0, or -ENFILE when the table, or the container's share of it, is full.
+ * Returns 0, or -ENFILE when the table, or a share of it, is full.
  */
 int pv_handles_open(PvHandles *handles, guint64 ino, PvContainer *container, guint64 opener,
                     guint64 *ret_handle);
@@ -61,8 +64,8 @@ void pv_handles_set_container(PvHandles *handles, guint64 handle, PvContainer *c
 /*
  * Make a text what the following reads are slices of.
  * renderer  unique number of the request that it was made for
- * Returns 0, also when another thread is just doing the same; -ENOMEM when it is above the
- * container's share of the texts; -ENOENT for a handle that is not known; a negative errno.
+ * Returns 0, also when another thread is just doing the same; -ENOMEM when it is above a
+ * share of the texts; -ENOENT for a handle that is not known; a negative errno.
  */
 int pv_handles_publish(PvHandles *handles, guint64 handle, guint64 renderer, const char *text,
                        gsize length);

@@ -381,6 +381,9 @@ static const struct fuse_lowlevel_ops operations = {
 
 /* libfuse has a word to say now and then; it goes where ours do. */
 static void log_message(enum fuse_log_level level, const char *format, va_list args)
+    G_GNUC_PRINTF(2, 0);
+
+static void log_message(enum fuse_log_level level, const char *format, va_list args)
 {
     g_autofree char *text = g_strchomp(g_strdup_vprintf(format, args));
 

@@ -8,6 +8,7 @@
 #include "procview/intercept.h"
 
 #include "answer.h"
+#include "memory.h"
 #include "procview/error.h"
 #include "procview/fd.h"
 #include "procview/log.h"
@@ -35,14 +36,31 @@ struct PvIntercept {
     GThread *thread;
 };
 
+/* Some versions of libseccomp keep their own copy of the listener when the filter is released. In a
+ * process that has the filter it is harmful: while it is open nobody learns that the listener is
+ * gone, and calls wait for an answer for ever. Only for a process of one thread. */
+static void release_filter(scmp_filter_ctx filter, int kept_fd)
+{
+    seccomp_release(filter);
+    if (kept_fd >= 0 && fcntl(kept_fd, F_GETFD) >= 0)
+        close(kept_fd);
+}
+
 int pv_intercept_install(void)
 {
+    int kept_fd = -1;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
     if (!filter)
         return -ENOMEM;
 
     /* no_new_privs is the caller's decision. */
     int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
+    /* A program of another architecture that the machine can run is none of our business. */
+    if (r == 0)
+        r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
+    /* Programs of an architecture that is not named here ask the kernel. */
+    if (r == 0)
+        r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
     if (r == 0 && seccomp_arch_native() == SCMP_ARCH_X86_64) {
         /* A 32-bit program has its own numbers for the same calls. */
         r = seccomp_arch_add(filter, SCMP_ARCH_X86);
@@ -58,31 +76,37 @@ int pv_intercept_install(void)
     if (r == 0)
         r = seccomp_load(filter);
     if (r == 0)
-        r = seccomp_notify_fd(filter);
+        r = kept_fd = seccomp_notify_fd(filter);
     if (r >= 0)
-        r = fcntl(r, F_DUPFD_CLOEXEC, 3); /* the filter's own copy goes with it */
+        r = fcntl(kept_fd, F_DUPFD_CLOEXEC, 3);
     if (r < 0)
         r = r == -1 ? -errno : r;
-    seccomp_release(filter);
+    release_filter(filter, kept_fd);
     return r == -EOPNOTSUPP || r == -EINVAL ? -ENOSYS : r;
 }
 
-/*
- * Write an answer into the memory of the thread that waits for it.
- * The notification is checked after the file is open: from then on the descriptor belongs to that
- * very process, whatever becomes of its number. (The host's procfs is a read-only mount: this is
- * the one file that is opened for writing.)
- */
+typedef struct {
+    int listener_fd;
+    guint64 id;
+} Notification;
+
+static gboolean is_waiting(gpointer data)
+{
+    const Notification *notification = data;
+
+    return seccomp_notify_id_valid(notification->listener_fd, notification->id) == 0;
+}
+
+/* Write an answer into the memory of the thread that waits for it. The host's procfs of PvHost is a
+ * read-only mount: this is the one file that is opened for writing. */
 static gboolean write_memory(PvIntercept *intercept, const struct seccomp_notif *request,
                              guint64 address, const void *data, size_t size)
 {
-    char path[32];
-    g_snprintf(path, sizeof path, "/proc/%d/mem", (int)request->pid);
-    pv_autofd int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || seccomp_notify_id_valid(intercept->listener_fd, request->id) != 0)
-        return FALSE;
-    ssize_t n = pwrite(fd, data, size, (off_t)address);
-    return n == (ssize_t)size;
+    Notification notification = {.listener_fd = intercept->listener_fd, .id = request->id};
+    pv_autofd int procfs_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    return procfs_fd >= 0 && pv_memory_write(procfs_fd, (pid_t)request->pid, is_waiting,
+                                             &notification, address, data, size);
 }
 
 /* Each handler returns TRUE with *ret_value set when it has answered, FALSE to let the call

@@ -74,7 +74,9 @@ gboolean pv_launch_cgroup_enter(const PvLaunchHierarchy *hierarchy, pid_t pid, G
 
 /*
  * Kill what is in a cgroup and all below it, and remove them, bottom-up. Waits some seconds at
- * most. path  relative to the mount point: "procview/NAME" Not an error when it does not exist.
+ * most. Not an error when it does not exist.
+ *
+ * path  relative to the mount point: "procview/NAME"
  */
 gboolean pv_launch_cgroup_remove(const PvLaunchHierarchy *hierarchy, const char *path,
                                  GError **error);
@@ -86,8 +88,9 @@ void pv_launch_cgroup_remove_parent(const PvLaunchHierarchy *hierarchy);
 int pv_launch_cgroup_open(const PvLaunchHierarchy *hierarchy);
 
 /*
- * Write a value to a control file. option is what the user asked for ("--memory 256M") and begins
- * the message; what the kernel's errno means for a control file is explained.
+ * Write a value to a control file. An errno is explained by what it means for a control file.
+ *
+ * option  begins the message: "--memory"
  */
 gboolean pv_launch_control_write(const PvLaunchHierarchy *hierarchy, int dir_fd, const char *file,
                                  const char *value, const char *option, GError **error);
@@ -102,9 +105,8 @@ gboolean pv_launch_systemd_check(GError **error);
 
 /*
  * Put a process into a new transient scope "procview-NAME.scope" with the limits, and wait until it
- * is there. Starts threads (of GDBus): the caller must not fork afterwards. Fills `cgroup` of the
- * hierarchies that systemd has moved the process in; those that it does not manage are left as they
- * are, for us.
+ * is there. Starts threads (of GDBus). Fills `cgroup` of the hierarchies in which systemd has moved
+ * the process; those that it does not manage are left as they are, for us.
  */
 gboolean pv_launch_systemd_start(GPtrArray *hierarchies, const char *name, pid_t pid,
                                  const PvLaunchLimits *limits, GError **error);

@@ -20,6 +20,7 @@ typedef struct {
     int parent_fds[3];      /* the launcher's, that must not stay open in them */
     sigset_t original_mask; /* for COMMAND */
     gboolean intercept;     /* install the filter for system calls */
+    gboolean own_session;   /* COMMAND shares no terminal with the launcher: see launch.c */
 } PvLaunchChild;
 
 /*

@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 
 /* Why COMMAND could not be executed, from its process to the init. */
@@ -82,6 +83,18 @@ static gboolean set_up(const PvLaunchChild *child, GError **error)
     return TRUE;
 }
 
+/* Averages are kept from the first look on, by the daemon for files and by the interceptor for
+ * sysinfo(2): looking at both now makes them tell of the same time, all of the container's life. */
+static void start_load_averages(void)
+{
+    char text[64];
+    struct sysinfo info;
+    pv_autofd int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || read(fd, text, sizeof text) < 0 || sysinfo(&info) < 0)
+        pv_log_debug("load averages begin at their first reading: %s", g_strerror(errno));
+}
+
 /* What is taken away, once nothing more is to be set up. */
 static gboolean give_up_privileges(const PvLaunchChild *child, GError **error)
 {
@@ -96,6 +109,7 @@ static gboolean give_up_privileges(const PvLaunchChild *child, GError **error)
         pv_message_send(child->sock, PV_MESSAGE_LISTENER, MIN(listener, 0), NULL, listener);
         pv_clear_fd(&listener);
         pv_launch_child_wait(child);
+        start_load_averages();
     }
     if (!pv_launch_drop_capabilities(error))
         return FALSE;
@@ -114,6 +128,8 @@ G_NORETURN static void execute(const PvLaunchChild *child, int failure_fd)
 
     /* What was ignored stays so, for nohup(1) and the like. */
     sigprocmask(SIG_SETMASK, &child->original_mask, NULL);
+    if (child->own_session)
+        setsid();
     umask(022);
     if (chdir(plan->workdir) == 0) {
         environ = plan->env;
@@ -197,11 +213,17 @@ static void reap(const PvLaunchChild *child, pid_t command)
     }
 }
 
-/* The signals that a process sent on purpose are COMMAND's; those of the terminal it has got
- * itself. */
-static gboolean is_for_command(const siginfo_t *info)
+/* What a process sent on purpose is COMMAND's; what the terminal sent it has got itself. */
+static void pass_signal(const PvLaunchChild *child, pid_t command, const siginfo_t *info)
 {
-    return info->si_code <= 0 && info->si_signo != SIGCHLD;
+    int signo = info->si_signo;
+
+    if (info->si_code > 0 || signo == SIGCHLD)
+        return;
+    /* In a session of its own there is nobody to continue it, so the kernel would ignore this. */
+    if (signo == SIGTSTP && child->own_session)
+        signo = SIGSTOP;
+    kill(command, signo);
 }
 
 void pv_launch_init(const PvLaunchChild *child)
@@ -230,7 +252,7 @@ void pv_launch_init(const PvLaunchChild *child)
     for (;;) {
         siginfo_t info;
         reap(child, command);
-        if (sigwaitinfo(&all, &info) > 0 && is_for_command(&info))
-            kill(command, info.si_signo);
+        if (sigwaitinfo(&all, &info) > 0)
+            pass_signal(child, command, &info);
     }
 }

@@ -36,7 +36,8 @@ typedef struct {
     const PvLaunchPlan *plan;
     GPtrArray *hierarchies;
     PvLaunchRecord *record;
-    gboolean has_scope; /* of systemd */
+    gboolean has_scope;   /* of systemd */
+    gboolean own_session; /* see has_terminal() */
     PvLaunchRoot root;
     PvLaunchViews views;
     sigset_t original_mask;
@@ -84,18 +85,29 @@ static void reap_children(PvLauncher *self)
 }
 
 /*
+ * With a terminal COMMAND stays in our process group, as a shell's job has to, so that it may read
+ * from it, and pipelines get its signals together. Without one it gets a session of its own: then
+ * kill(0) in the container cannot reach us and ours.
+ */
+static gboolean has_terminal(void)
+{
+    return isatty(STDIN_FILENO) || isatty(STDOUT_FILENO) || isatty(STDERR_FILENO);
+}
+
+/*
  * The init passes signals on to COMMAND. What the terminal sends goes to the whole foreground
- * group, COMMAND too: that is not passed on. But a session leader alone is told that its terminal
- * hung up.
+ * group, COMMAND too if it is in it: that is not passed on. But a session leader alone is told that
+ * its terminal hung up.
  */
 static void pass_signal(PvLauncher *self, const struct signalfd_siginfo *info)
 {
     int signo = (int)info->ssi_signo;
-    gboolean is_from_terminal = info->ssi_code > 0 && !(signo == SIGHUP && getsid(0) == getpid());
+    gboolean has_it =
+        info->ssi_code > 0 && !self->own_session && !(signo == SIGHUP && getsid(0) == getpid());
 
     if (signo == SIGCHLD)
         reap_children(self);
-    else if (self->init > 0 && !is_from_terminal)
+    else if (self->init > 0 && !has_it)
         kill(self->init, signo);
 }
 
@@ -266,6 +278,7 @@ static gboolean make_init(PvLauncher *self, GError **error)
         .root = &self->root,
         .original_mask = self->original_mask,
         .intercept = !self->plan->no_views,
+        .own_session = self->own_session,
     };
     PvMessage message;
     int socks[2];
@@ -452,6 +465,7 @@ gboolean pv_launch_run(const PvLaunchPlan *plan, int *ret_status, GError **error
         .sock = -1,
         .status = STATUS_FAILED,
         .start_status = STATUS_FAILED,
+        .own_session = !has_terminal(),
     };
     gboolean ok = start(&self, error);
 

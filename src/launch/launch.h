@@ -72,9 +72,12 @@ gboolean pv_launch_parse_cpus(const char *text, guint64 *ret_quota_usec);
 
 /*
  * Start the container, pass signals on, and wait for its end. Must be called before there are other
- * threads. ret_status  of COMMAND (128 + signal when one killed it); when it could not be started,
- * and FALSE is returned, PV_EXIT_RUN_… of command.h Returns FALSE with an error when COMMAND was
- * not run. Nothing is left behind in either case.
+ * threads.
+ *
+ * ret_status  of COMMAND, 128 + signal when one killed it; PV_EXIT_RUN_… of command.h when it could
+ *             not be started and FALSE is returned
+ *
+ * Returns FALSE with an error when COMMAND was not run. Nothing is left behind in either case.
  */
 gboolean pv_launch_run(const PvLaunchPlan *plan, int *ret_status, GError **error);
 
@@ -92,8 +95,9 @@ void pv_launch_leftover_free(PvLaunchLeftover *leftover);
 
 /*
  * Find the cgroups and records of launchers that are dead and, unless dry_run, remove them (what
- * still runs in them is killed), and the parent cgroup if it is empty then. Returns a GPtrArray of
- * PvLaunchLeftover, or NULL: PERMISSION, BUSY (a launcher is just starting or cleaning, for longer
- * than a few seconds), FAILED.
+ * still runs in them is killed), and the parent cgroup if it is empty then.
+ *
+ * Returns a GPtrArray of PvLaunchLeftover, or NULL: PERMISSION, BUSY (a launcher is just starting
+ * or cleaning, for longer than some seconds), FAILED.
  */
 GPtrArray *pv_launch_clean(gboolean dry_run, GError **error);

@@ -7,6 +7,7 @@
 #include "procview/log.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/capability.h>
 #include <sys/ioctl.h>
@@ -53,23 +54,58 @@ gboolean pv_launch_drop_capabilities(GError **error)
     return ok || pv_error_set_errno(error, errnum, "cannot give up capabilities");
 }
 
-/* Add the other architectures whose programs this kernel runs; without them they would be killed.
- */
+/* Add the other architectures whose programs this kernel runs: the rules are for them too. What is
+ * of none of them has no system calls. */
 static int add_architectures(scmp_filter_ctx filter)
 {
-    static const uint32_t others[] = {SCMP_ARCH_X86, SCMP_ARCH_X32};
-    int r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
+    static const uint32_t others[][2] = {
+        {SCMP_ARCH_X86_64, SCMP_ARCH_X86},
+        {SCMP_ARCH_X86_64, SCMP_ARCH_X32},
+        {SCMP_ARCH_AARCH64, SCMP_ARCH_ARM},
+        {SCMP_ARCH_S390X, SCMP_ARCH_S390},
+    };
+    int r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
 
-    if (seccomp_arch_native() != SCMP_ARCH_X86_64)
-        return r;
-    for (guint i = 0; r == 0 && i < G_N_ELEMENTS(others); i++)
-        r = seccomp_arch_add(filter, others[i]);
+    for (guint i = 0; r == 0 && i < G_N_ELEMENTS(others); i++) {
+        if (others[i][0] == seccomp_arch_native())
+            r = seccomp_arch_add(filter, others[i][1]);
+    }
+    return r;
+}
+
+/*
+ * No user namespaces: in one, root has all capabilities again, and could mount the container's own
+ * cgroups, whose files belong to root, writable: its limits would be its own to change. clone3's
+ * flags are in memory, where a filter cannot see them; without it everybody takes clone.
+ */
+static int refuse_user_namespaces(scmp_filter_ctx filter)
+{
+    const gboolean is_s390 =
+        seccomp_arch_native() == SCMP_ARCH_S390X || seccomp_arch_native() == SCMP_ARCH_S390;
+    int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+
+    if (r == 0)
+        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 1,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));
+    if (r == 0 && is_s390) /* its arguments are the other way round */
+        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+                             SCMP_A1(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));
+    else if (r == 0)
+        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));
     return r;
 }
 
 gboolean pv_launch_install_filter(GError **error)
 {
-    static const int calls[] = {SCMP_SYS(add_key), SCMP_SYS(keyctl), SCMP_SYS(request_key)};
+    /* Keys belong to users, not to namespaces, and so does the kernel's log; the others are a large
+     * part of the kernel that few programs need and all can do without. */
+    static const int calls[] = {
+        SCMP_SYS(add_key),     SCMP_SYS(keyctl),
+        SCMP_SYS(request_key), SCMP_SYS(syslog),
+        SCMP_SYS(bpf),         SCMP_SYS(perf_event_open),
+        SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup),
+    };
     static const unsigned int requests[] = {TIOCSTI, TIOCLINUX};
     const uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
@@ -79,6 +115,8 @@ gboolean pv_launch_install_filter(GError **error)
         r = add_architectures(filter);
     for (guint i = 0; r == 0 && i < G_N_ELEMENTS(calls); i++)
         r = seccomp_rule_add(filter, refuse, calls[i], 0);
+    if (r == 0)
+        r = refuse_user_namespaces(filter);
     /* The kernel looks at the lower half of the request only. */
     for (guint i = 0; r == 0 && i < G_N_ELEMENTS(requests); i++)
         r = seccomp_rule_add(filter, refuse, SCMP_SYS(ioctl), 1,
@@ -88,7 +126,8 @@ gboolean pv_launch_install_filter(GError **error)
     if (filter != NULL)
         seccomp_release(filter);
     if (r == -EINVAL || r == -ENOSYS) {
-        pv_log_debug("no seccomp filter: %s", g_strerror(-r));
+        pv_log_warning("no seccomp filter (%s): root in the container could lift its limits",
+                       g_strerror(-r));
         return TRUE;
     }
     return r == 0 || pv_error_set_errno(error, -r, "cannot install the seccomp filter");

@@ -18,7 +18,8 @@ typedef struct {
 
 /*
  * Take the lock of all launchers, held while cgroups and records are made or cleaned; closing it
- * gives it up. Returns -1 with PERMISSION, BUSY after some seconds, or FAILED.
+ * gives it up.
+ * Returns -1 with PERMISSION, BUSY after some seconds, or FAILED.
  */
 int pv_launch_lock_all(GError **error);
 

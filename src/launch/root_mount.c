@@ -55,15 +55,11 @@ static int mount_fs(const char *type, const Option *options, guint n_options, gu
     return fd < 0 ? fd : attach_at(fd, dir_fd, path);
 }
 
-/* A directory at the top of the new root, made if it is missing and can be. */
+/* A directory at the top of the new root. */
 static int open_top(int root_fd, const char *name)
 {
-    const guint64 resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
-    int fd = pv_sys_openat2(root_fd, name, O_PATH | O_DIRECTORY, 0, resolve);
-
-    if (fd == -ENOENT && mkdirat(root_fd, name, 0755) == 0)
-        fd = pv_sys_openat2(root_fd, name, O_PATH | O_DIRECTORY, 0, resolve);
-    return fd;
+    return pv_sys_openat2(root_fd, name, O_PATH | O_DIRECTORY, 0,
+                          RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 }
 
 static gboolean mount_top(int root_fd, const char *name, const char *type, const Option *options,

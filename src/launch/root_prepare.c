@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #define MOUNTINFO_MAX_BYTES (32u << 20)
 
@@ -152,6 +153,18 @@ static char *find_tty(void)
     return NULL;
 }
 
+/* Made here because a user namespace may not. What cannot be made is missed, and told of, when it
+ * is mounted on. */
+static void make_mount_points(int root_fd)
+{
+    static const char *const names[] = {"proc", "sys", "dev", "tmp", "run"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (mkdirat(root_fd, names[i], 0755) < 0 && errno != EEXIST)
+            pv_log_debug("cannot make /%s: %s", names[i], g_strerror(errno));
+    }
+}
+
 gboolean pv_launch_root_prepare(const PvLaunchPlan *plan, PvLaunchRoot *root, GError **error)
 {
     const guint64 system_attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
@@ -164,8 +177,12 @@ gboolean pv_launch_root_prepare(const PvLaunchPlan *plan, PvLaunchRoot *root, GE
     root->sys_fd = copy_mount(
         "/sys", 0, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
         &ignored);
-    if (plan->rootfs != NULL)
-        return add_tree(root, plan->rootfs, "", AT_RECURSIVE, MOUNT_ATTR_NODEV, error);
+    if (plan->rootfs != NULL) {
+        if (!add_tree(root, plan->rootfs, "", AT_RECURSIVE, MOUNT_ATTR_NODEV, error))
+            return FALSE;
+        make_mount_points(g_array_index(root->trees, PvLaunchTree, 0).fd);
+        return TRUE;
+    }
     root->read_only = TRUE;
     return add_tree(root, "/", "", 0, system_attributes, error) &&
            add_submounts(root, system_attributes, error);

@@ -214,6 +214,8 @@ static int take_sample(PvHost *host, PvContainer *container, Memory *memory)
 
     const PvTaskSample sample = {
         .tasks = look.counts,
+        .newest_start_ticks = memory->newest_start_ticks,
+        .has_own_pids = !container->is_host_pidns,
         .n_cpus = look.n_cpus,
         .cpu_ticks = look.cpu_ticks,
     };

@@ -8,6 +8,7 @@
 
 #include "sample.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -17,6 +18,9 @@
 /* Work at most so long without a pause, and pause four times as long. */
 #define BURST_NSEC (10 * NSEC_PER_MSEC)
 #define PAUSE_NSEC (4 * BURST_NSEC)
+
+/* Memory that is free, and that the allocator has not given back to the kernel. */
+#define KEPT_BYTES_MAX (16u << 20)
 
 struct PvSampler {
     PvHost *host;
@@ -71,6 +75,15 @@ static gboolean sample_all(PvSampler *sampler)
     return TRUE;
 }
 
+/* After a storm the allocator would keep what the storm needed. */
+static void give_memory_back(void)
+{
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+    if (mallinfo2().fordblks > KEPT_BYTES_MAX)
+        malloc_trim(0);
+#endif
+}
+
 static void *sampler_main(void *data)
 {
     PvSampler *sampler = data;
@@ -80,6 +93,7 @@ static void *sampler_main(void *data)
         pv_containers_collect_garbage(sampler->containers);
         if (!sample_all(sampler))
             break;
+        give_memory_back();
         /* Rounds keep their distance to the first one; those that the last one took the time of
          * are left out (the averages make up for them). */
         guint64 now = now_nsec();

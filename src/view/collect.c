@@ -13,7 +13,8 @@
 #define NSEC_PER_SEC  G_GINT64_CONSTANT(1000000000)
 #define NSEC_PER_USEC 1000
 
-/* How old the CPU set may be that idle time is counted for. */
+/* How old the CPU set, steal and iowait may be that idle time is counted with: one read of uptime
+ * after another need not ask for them each time. */
 #define CPUS_AGE_NSEC ((guint64)NSEC_PER_SEC)
 
 /* cpuinfo's clock rates change all the time; to ask each CPU for its own is slow. */
@@ -22,11 +23,12 @@
 /* Of stat and vmstat only the lines count, not the numbers. */
 #define LINES_AGE_NSEC ((guint64)(60 * NSEC_PER_SEC))
 
-/* A sample may be missed, but not two (the sampler's interval is 5 s). */
-#define LOAD_AGE_MSEC 10000
-
-/* Where only samples tell which CPUs were used, they are to be fresh. */
-#define SPLIT_AGE_MSEC 1000
+/* How old a sample of the threads may be: the older the more there are, so that a container that
+ * reads all the time costs some hundredth of a CPU (a thread is looked at in 20 us or so). One of
+ * the sampler's own, which come each 5 s, may be missed, but not two. */
+#define SAMPLE_AGE_PER_THREAD_MSEC 2
+#define SAMPLE_AGE_MIN_MSEC        200
+#define SAMPLE_AGE_MAX_MSEC        10000
 
 /* ---- memory of a collection ---- */
 
@@ -128,6 +130,25 @@ static int fill_host_cpus(const PvCollector *collector, PvContainer *container G
     return pv_cpu_set_count(&collector->host_possible) > 0 ? 0 : -EIO;
 }
 
+/* ---- threads ---- */
+
+static int take_sample(const PvCollector *collector, PvContainer *container)
+{
+    PvLoad load;
+    pv_account_get_load(container->account, &load); /* no threads before the first sample */
+    guint64 age_msec = (guint64)load.tasks.total * SAMPLE_AGE_PER_THREAD_MSEC;
+    return pv_sampler_sample(collector->host, container,
+                             (guint)CLAMP(age_msec, SAMPLE_AGE_MIN_MSEC, SAMPLE_AGE_MAX_MSEC));
+}
+
+static int fill_load(const PvCollector *collector, PvContainer *container, PvCollection *collection)
+{
+    int result = take_sample(collector, container);
+    if (result < 0)
+        return result;
+    return pv_account_get_load(container->account, &collection->snapshot.load) ? 0 : -EAGAIN;
+}
+
 /* ---- CPU time ---- */
 
 static guint64 read_iowait_nsec(PvContainer *container)
@@ -145,16 +166,17 @@ static int fill_ticks(const PvCollector *collector, PvContainer *container,
     PvSnapshot *snapshot = &collection->snapshot;
     g_autofree PvCpuUsage *usage = NULL;
 
-    int result = pv_cgroup_read_cpu_usage(container->cgroup, TRUE, &usage);
+    int result = pv_cgroup_read_cpu_usage(container->cgroup, PV_CPU_USAGE_CPUS, &usage);
     if (result < 0)
         return result;
     /* Without a sample the split is a guess; the totals are exact all the same. */
     if (usage->n_cpus == 0)
-        pv_sampler_sample(collector->host, container, SPLIT_AGE_MSEC);
+        take_sample(collector, container);
 
     const PvAccountInput input = {
         .uptime_nsec = snapshot->uptime_nsec,
         .usage = usage,
+        .has_waits = TRUE,
         .iowait_nsec = read_iowait_nsec(container),
         .cpus = &snapshot->cpus,
     };
@@ -172,13 +194,15 @@ static int fill_idle(const PvCollector *collector, PvContainer *container, PvCol
 
     int result = is_known ? 0 : fill_cpus(collector, container, collection);
     if (result == 0)
-        result = pv_cgroup_read_cpu_usage(container->cgroup, FALSE, &usage);
+        result = pv_cgroup_read_cpu_usage(
+            container->cgroup, is_known ? PV_CPU_USAGE_TOTAL : PV_CPU_USAGE_THROTTLED, &usage);
     if (result < 0)
         return result;
     const PvAccountInput input = {
         .uptime_nsec = snapshot->uptime_nsec,
         .usage = usage,
-        .iowait_nsec = read_iowait_nsec(container),
+        .has_waits = !is_known,
+        .iowait_nsec = is_known ? 0 : read_iowait_nsec(container),
         .cpus = is_known ? NULL : &snapshot->cpus,
     };
     snapshot->ticks_total.idle = pv_account_update_idle(container->account, &input);
@@ -206,16 +230,6 @@ static int fill_uptime(const PvCollector *collector, PvContainer *container,
 {
     collection->snapshot.btime_sec = pv_container_btime_sec(container, collector->host);
     return 0; /* uptime_nsec is there already */
-}
-
-/* ---- load ---- */
-
-static int fill_load(const PvCollector *collector, PvContainer *container, PvCollection *collection)
-{
-    int result = pv_sampler_sample(collector->host, container, LOAD_AGE_MSEC);
-    if (result < 0)
-        return result;
-    return pv_account_get_load(container->account, &collection->snapshot.load) ? 0 : -EAGAIN;
 }
 
 /* ---- memory ---- */

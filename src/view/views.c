@@ -10,9 +10,6 @@
 
 #include <errno.h>
 
-#define PRESSURE_SECTIONS                                                                          \
-    (PV_SECTION_PRESSURE_CPU | PV_SECTION_PRESSURE_MEMORY | PV_SECTION_PRESSURE_IO)
-
 struct PvViews {
     PvHost *host;
     PvContainers *containers;
@@ -81,10 +78,6 @@ static gboolean gets_kernels_own(const PvContainer *container, const PvRow *row)
 {
     if (pv_container_is_host(container))
         return TRUE;
-    /* Most containers have no cgroup in a hierarchy that is there for pressure only; what all of
-     * the machine suffers is not theirs. */
-    if (row->sections & PRESSURE_SECTIONS)
-        return FALSE;
     return is_root_for(container, row->controllers);
 }
 

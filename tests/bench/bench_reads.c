@@ -16,7 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CATS   100
+#define CATS   40
+#define TRACES 5
 #define ROUNDS 1000
 
 /* At most so many system calls per cat. */
@@ -99,9 +100,9 @@ static pid_t start_strace(pid_t pid, const char *out_path)
     return strace;
 }
 
-/* The calls of a cat, by name in ret_names ("5 read, 4 writev, …"). */
-static double count_calls(PvtDaemon *daemon, PvtContainer *container, const char *path,
-                          char **ret_names)
+/* The calls of a cat in one trace, by name in ret_names ("5 read, 4 writev, …"). */
+static double trace_cats(PvtDaemon *daemon, PvtContainer *container, const char *path,
+                         char **ret_names)
 {
     g_autofree char *out_path = pvt_path("strace");
     g_autofree char *text = NULL;
@@ -134,6 +135,33 @@ static double count_calls(PvtDaemon *daemon, PvtContainer *container, const char
     }
     *ret_names = g_string_free(g_steal_pointer(&names), FALSE);
     return (double)total / CATS;
+}
+
+typedef struct {
+    double calls;
+    char *names;
+} Trace;
+
+static int compare_traces(const void *a, const void *b)
+{
+    const Trace *x = a, *y = b;
+
+    return x->calls < y->calls ? -1 : x->calls > y->calls;
+}
+
+/* The median of some traces: what the daemon does now and then on its own is in few of them. */
+static double count_calls(PvtDaemon *daemon, PvtContainer *container, const char *path,
+                          char **ret_names)
+{
+    Trace traces[TRACES];
+
+    for (guint i = 0; i < TRACES; i++)
+        traces[i].calls = trace_cats(daemon, container, path, &traces[i].names);
+    qsort(traces, TRACES, sizeof traces[0], compare_traces);
+    *ret_names = g_steal_pointer(&traces[TRACES / 2].names);
+    for (guint i = 0; i < TRACES; i++)
+        g_free(traces[i].names);
+    return traces[TRACES / 2].calls;
 }
 
 static double target_of(const char *path)
@@ -172,8 +200,7 @@ static void test_cost_of_a_read(void **state)
         own = g_strstrip(pvt_run(native, "%s --latency /%s", own_path, row->path));
         printf("%-34s %10.1f %19s %19s  %s\n", row->path, calls, served, own, names);
         fflush(stdout);
-        /* Half a call for what happens once a second or less. */
-        if (target_of(row->path) > 0 && calls > target_of(row->path) + 0.5) {
+        if (target_of(row->path) > 0 && calls > target_of(row->path)) {
             printf("%-34s above its target of %.0f\n", "", target_of(row->path));
             n_above++;
         }

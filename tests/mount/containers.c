@@ -194,6 +194,8 @@ G_NORETURN static void container_parent(const PvtDaemon *daemon, GArray *procs, 
                                         pid_t parent, int pidns_fd, int fd)
 {
     gint32 init;
+    int told[2]; /* closed when the pid has been told: the init's own first word comes after it */
+    char byte;
 
     pvt_child_setup(parent);
     for (guint i = 0; procs != NULL && i < procs->len; i++) {
@@ -201,11 +203,18 @@ G_NORETURN static void container_parent(const PvtDaemon *daemon, GArray *procs, 
             pvt_fail("enter the cgroup: %s", g_strerror(errno));
     }
     enter_namespaces(flags, pidns_fd);
+    if (pipe2(told, O_CLOEXEC) < 0)
+        _exit(1);
     init = fork();
-    if (init == 0)
+    if (init == 0) {
+        close(told[1]);
+        (void)!read(told[0], &byte, 1);
         container_init(daemon, flags, fd);
+    }
     if (init < 0 || !write_exactly(fd, &init, sizeof init))
         _exit(1);
+    close(told[0]);
+    close(told[1]);
     close(fd);
     while (waitpid(init, NULL, 0) < 0 && errno == EINTR)
         ;
@@ -317,6 +326,8 @@ int pvt_run_status(PvtContainer *container, char **ret_output, const char *forma
 
 void pvt_container_stop(PvtContainer *container)
 {
+    /* Either dies with the other, but the init is killed first, for its processes to have gone when
+     * this returns. */
     if (container->init_pid > 0)
         kill(container->init_pid, SIGKILL);
     else

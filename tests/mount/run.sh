@@ -188,6 +188,20 @@ test_systemd_manager_without_systemd_is_explained() {
         --cgroup-manager systemd
 }
 
+test_systemd_makes_a_scope() {
+    [ -S /run/dbus/system_bus_socket ] && [ -d /run/systemd/system ] ||
+        { echo "    skipped: no systemd with a system bus"; return; }
+    start_in_background "$id-scope" --no-views --cgroup-manager systemd --memory 64M --pids 50 -- \
+        sh -c 'cut -d: -f3 /proc/self/cgroup | sort -u; echo up; exec sleep 60'
+    equal paths "$(head -1 "$log")" /
+    equal memory "$(systemctl show -P MemoryMax "procview-$id-scope.scope")" 67108864
+    equal tasks "$(systemctl show -P TasksMax "procview-$id-scope.scope")" 50
+    kill "$launcher"
+    wait "$launcher"
+    nothing_left "$id-scope"
+    equal state "$(systemctl is-active "procview-$id-scope.scope")" inactive
+}
+
 test_without_privileges_it_says_so() {
     status_is 125 setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$procview" run -- true
     contains message "$output" "needs root with CAP_SYS_ADMIN"
@@ -267,6 +281,24 @@ test_ctrl_c_arrives_once() {
             'n=0; trap \"n=\\\$((n+1))\" INT; i=0; while [ \$i -lt $((30 * slow)) ]; do sleep 0.1; i=\$((i+1)); done; echo count=\$n'" \
             /dev/null >"$scratch/ctrl-c" 2>&1
     contains output "$(cat "$scratch/ctrl-c")" "count=1"
+}
+
+test_the_container_cannot_signal_the_launchers_group() {
+    status_is 143 plain -- sh -c 'kill -TERM 0; sleep 1' </dev/null
+    (
+        trap "echo reached >$scratch/reached" TERM
+        plain -- sh -c 'trap "" TERM; kill -TERM 0' </dev/null >/dev/null 2>&1
+    )
+    [ ! -e "$scratch/reached" ] || fail "the shell around it got the signal"
+}
+
+test_it_stops_when_told_to() {
+    start_in_background "$id-tstp" --no-views -- sh -c 'echo up; sleep 1; exit 6'
+    kill -TSTP "$launcher"
+    wait_for 10 is_stopped "$launcher"
+    kill -CONT "$launcher"
+    wait "$launcher"
+    equal status $? 6
 }
 
 test_it_stops_and_continues_with_the_command() {
@@ -388,9 +420,8 @@ test_no_mount_of_the_host_is_left_in_it() {
 }
 
 test_pids_begin_anew() {
-    status_is 0 plain -- sh -c 'echo $$; ls -d /proc/[0-9]* | wc -l'
-    equal output "$output" "2
-4"
+    status_is 0 plain -- sh -c 'set -- /proc/[0-9]*; echo "$$ $*"'
+    equal output "$output" "2 /proc/1 /proc/2"
 }
 
 test_the_host_name_is_its_own() {
@@ -511,6 +542,24 @@ test_capabilities_are_few_and_stay_so() {
 00000000a80425fb
 00000000a80425fb
 1"
+}
+
+# In a user namespace root could mount its cgroups writable, and lift its limits.
+test_root_cannot_get_its_capabilities_back() {
+    local option
+    for option in --memory=64M --user-ns; do
+        status_is 1 plain $option -- unshare --user --map-root-user --mount --cgroup true
+        contains message "$output" "not permitted"
+    done
+    if command -v python3 >/dev/null; then # by clone, and by clone3 (which threads try first)
+        status_is 0 plain -- python3 -c '
+import ctypes, platform, threading
+clone = 56 if platform.machine() == "x86_64" else 220
+assert ctypes.CDLL(None).syscall(clone, 0x10000011, 0, 0, 0, 0) == -1
+thread = threading.Thread(target=print)
+thread.start()
+thread.join()'
+    fi
 }
 
 test_no_descriptor_of_the_host_leaks() {

@@ -33,7 +33,7 @@ row free "free -k" "^Swap:" "^Swap: +$swap_kb +[0-9]+ +[0-9]+\$"
 row top "top -bn1 -w 100" "^MiB Mem" "MiB Mem : +$memory_mib\.0 total"
 row top "top -bn1 -w 100" "^MiB Swap" "MiB Swap: +$swap_mib\.0 total"
 row top "top -bn1 -w 100" "^top - " "$up, .*load average: $load, $load, $load\$"
-row top "top -1 -bn1 -w 100" "^%Cpu" "$(each_cpu '%Cpu' ' ')"
+row top "top -1 -bn1 -w 100 | grep -o '%Cpu[0-9]*'" "." "$(each_cpu '%Cpu' '')"
 # htop calls the only CPU "CPU", several by their numbers, and shows the numbers left out as offline; two of them
 # share a line.
 htop="export TMUX_TMPDIR=/tmp TERM=screen; tmux -f /dev/null new-session -d -x 100 -y 30 htop;
@@ -48,7 +48,7 @@ row htop "$htop" "(CPU| [0-9]+)\[" "$htop_cpus"
 row nproc "nproc" "." "^$cpus\$"
 row getconf "getconf _NPROCESSORS_ONLN" "." "^$cpus\$"
 row lscpu "lscpu" "^CPU\(s\):" "^CPU\(s\): +$cpus\$"
-row lscpu "lscpu" "^On-line" "^On-line CPU\(s\) list: +$cpu_list\$"
+row lscpu "lscpu" "^On-line" "^On-line CPU\(s\) list: +${cpu_list/-/[-,]}\$"
 row lscpu "lscpu -p=CPU" "^[0-9]" "$(each_cpu '' '')"
 row uptime "uptime" "." "$up, .*load average: $load, $load, $load\$"
 row uptime "uptime -p" "." "^up ([0-2] minutes?)?\$"

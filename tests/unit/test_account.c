@@ -95,6 +95,7 @@ static PvAccountInput make_input(const Fake *fake)
     return (PvAccountInput){
         .uptime_nsec = fake->uptime_nsec,
         .usage = fake->usage,
+        .has_waits = TRUE,
         .iowait_nsec = fake->iowait_nsec,
         .cpus = &fake->cpus,
     };
@@ -156,6 +157,32 @@ static PvAccount *new_account(void)
 }
 
 /* ---- what a reader sees ---- */
+
+static void iowait_that_was_not_looked_at_is_made_up_for(void **state G_GNUC_UNUSED)
+{
+    g_autoptr(PvAccount) account = new_account();
+    Fake fake;
+    fake_init(&fake, 1, TRUE);
+    set_cpus(&fake, "0");
+    fake.uptime_nsec = 10 * NSEC_PER_SEC;
+    read_stat(&fake, account);
+
+    /* Half a second waited for I/O, of which reads of uptime know nothing. */
+    fake.iowait_nsec = NSEC_PER_SEC / 2;
+    for (guint i = 0; i < 50; i++) {
+        fake.uptime_nsec += NSEC_PER_SEC / 100;
+        PvAccountInput input = make_input(&fake);
+        input.has_waits = FALSE;
+        pv_account_update_idle(account, &input);
+    }
+    fake.uptime_nsec += NSEC_PER_SEC / 100;
+    read_stat(&fake, account);
+    fake.uptime_nsec += NSEC_PER_SEC;
+    read_stat(&fake, account);
+    assert_int_equal(fake.shown_total.iowait, 50);
+    assert_int_equal(fake.shown_total.idle, 1151 - 50);
+    fake_clear(&fake);
+}
 
 static void first_read_shows_totals_since_the_start(void **state G_GNUC_UNUSED)
 {
@@ -367,6 +394,30 @@ static void steal_is_bounded_by_time(void **state G_GNUC_UNUSED)
     fake.uptime_nsec += 10 * NSEC_PER_SEC;
     read_stat(&fake, account);
     assert_true(fake.shown[0].steal <= 1010);
+    fake_clear(&fake);
+}
+
+/* The quota of a parent that was throttled for long is the tightest one now. */
+static void steal_begins_anew_where_another_level_throttles(void **state G_GNUC_UNUSED)
+{
+    g_autoptr(PvAccount) account = new_account();
+    Fake fake;
+    fake_init(&fake, 1, TRUE);
+    fake.uptime_nsec = 10 * NSEC_PER_SEC;
+    fake.usage->throttled_nsec = 2 * NSEC_PER_SEC;
+    read_stat(&fake, account);
+    assert_int_equal(fake.shown[0].steal, 200);
+
+    fake.uptime_nsec += 100 * NSEC_PER_SEC;
+    fake.usage->throttled_level = 1;
+    fake.usage->throttled_nsec = 5000 * NSEC_PER_SEC;
+    read_stat(&fake, account);
+    assert_int_equal(fake.shown[0].steal, 200);
+
+    fake.uptime_nsec += 100 * NSEC_PER_SEC;
+    fake.usage->throttled_nsec += NSEC_PER_SEC;
+    read_stat(&fake, account);
+    assert_int_equal(fake.shown[0].steal, 300);
     fake_clear(&fake);
 }
 
@@ -1000,6 +1051,7 @@ static void one_thread_at_a_time_samples(void **state G_GNUC_UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(iowait_that_was_not_looked_at_is_made_up_for),
         cmocka_unit_test(first_read_shows_totals_since_the_start),
         cmocka_unit_test(use_older_than_the_container_is_left_out),
         cmocka_unit_test(use_above_the_time_gone_by_is_caught_up_with),
@@ -1011,6 +1063,7 @@ int main(void)
         cmocka_unit_test(busy_cpu_is_never_idle),
         cmocka_unit_test(throttled_container_shows_steal_and_no_idle),
         cmocka_unit_test(steal_is_bounded_by_time),
+        cmocka_unit_test(steal_begins_anew_where_another_level_throttles),
         cmocka_unit_test(cpu_that_appears_was_idle_before),
         cmocka_unit_test(total_keeps_the_time_of_cpus_that_left),
         cmocka_unit_test(late_reading_changes_nothing),

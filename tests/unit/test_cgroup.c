@@ -26,6 +26,25 @@ static void v1_memory_comes_from_memory_stat_and_usage(void **state)
     assert_false(pv_bit(m.stat_valid, PV_MEMORY_KERNEL_STACK));
 }
 
+static void v1_kernel_memory_is_taken_to_be_unreclaimable(void **state)
+{
+    (void)state;
+    g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-v1", 4242);
+    PvMemory m;
+    assert_int_equal(pv_cgroup_read_memory(cgroup, FALSE, &m), 0);
+    assert_u64(pv_memory_stat(&m, PV_MEMORY_SLAB_UNRECLAIMABLE), MIB(3));
+    assert_false(pv_bit(m.stat_valid, PV_MEMORY_SLAB_RECLAIMABLE));
+}
+
+static void v1_without_kernel_memory_accounting_has_none(void **state)
+{
+    (void)state;
+    g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-hybrid", 4242);
+    PvMemory m;
+    assert_int_equal(pv_cgroup_read_memory(cgroup, FALSE, &m), 0);
+    assert_false(pv_bit(m.stat_valid, PV_MEMORY_SLAB_UNRECLAIMABLE));
+}
+
 static void v1_swap_is_memsw_less_memory(void **state)
 {
     (void)state;
@@ -87,6 +106,8 @@ static void v2_memory_stat_lines_are_told_apart(void **state)
     assert_u64(pv_memory_stat(&m, PV_MEMORY_SLAB_RECLAIMABLE), 2097152);
     assert_u64(pv_memory_stat(&m, PV_MEMORY_PGSCAN), 1200);
     assert_u64(pv_memory_stat(&m, PV_MEMORY_PGSCAN_DIRECT), 500);
+    assert_u64(pv_memory_stat(&m, PV_MEMORY_PGSCAN_PROACTIVE), 17);
+    assert_u64(pv_memory_stat(&m, PV_MEMORY_PGDEMOTE_KSWAPD), 14);
     assert_u64(pv_memory_stat(&m, PV_MEMORY_ZSWPWB), 1);
     assert_u64(pv_memory_stat(&m, PV_MEMORY_THP_COLLAPSE_ALLOC), 1);
     for (PvMemoryStat s = 0; s < PV_MEMORY_STAT_COUNT; s++)
@@ -175,7 +196,7 @@ static void v1_cpu_usage_adds_up_over_cpus(void **state)
     (void)state;
     g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-v1", 4242);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, TRUE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_CPUS, &usage), 0);
     assert_int_equal(usage->n_cpus, 4);
     assert_u64(usage->total_nsec, 9000000000);
     assert_u64(usage->cpu[0].total_nsec, 4000000000);
@@ -192,7 +213,7 @@ static void v1_cpu_total_alone_is_not_split(void **state)
     (void)state;
     g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-v1", 4242);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), 0);
     assert_int_equal(usage->n_cpus, 0);
     assert_u64(usage->total_nsec, 9000000000);
     assert_u64(usage->user_nsec, usage->total_nsec);
@@ -204,7 +225,7 @@ static void v2_cpu_usage_is_the_cgroups_own_and_throttling_the_quotas(void **sta
     (void)state;
     g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-v2", 4242);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, TRUE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_CPUS, &usage), 0);
     assert_int_equal(usage->n_cpus, 0);
     assert_u64(usage->total_nsec, 700000);
     assert_u64(usage->throttled_nsec, 1234567000); /* the scope has the quota */
@@ -215,21 +236,22 @@ static void v2_user_time_is_without_nice_and_the_parts_add_up(void **state)
     (void)state;
     g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-nolimit", 4242);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), 0);
     assert_u64(usage->total_nsec, 5000001000);
     assert_u64(usage->system_nsec, 2000000000);
     assert_u64(usage->nice_nsec, 500000000);
     assert_u64(usage->user_nsec, 2500001000);
 }
 
-static void throttled_time_is_that_of_the_nearest_quota(void **state)
+static void throttled_time_is_that_of_the_tightest_quota(void **state)
 {
     (void)state;
     g_autoptr(PvCgroup) cgroup = fixture_cgroup("cgroup-deep", 4242);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), 0);
     assert_u64(usage->throttled_nsec,
-               8000); /* the fixture has the level's number in microseconds */
+               6000); /* the fixture has the level's number in microseconds */
+    assert_int_equal(usage->throttled_level, 6);
 }
 
 /* ---- io, pids, hugetlb, pressure ---- */
@@ -364,7 +386,7 @@ static void root_accounts_nothing(void **state)
     assert_true(pv_cgroup_is_root(cgroup, PV_CONTROLLER_MEMORY));
     assert_int_equal(pv_cgroup_read_memory(cgroup, TRUE, &m), -ENODATA);
     assert_int_equal(pv_cgroup_read_pids(cgroup, &pids), -ENODATA);
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, TRUE, &usage), -ENODATA);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_CPUS, &usage), -ENODATA);
     assert_int_equal(pv_cgroup_read_io(cgroup, devices), -ENODATA);
     assert_int_equal(pv_cgroup_read_cpu_limits(cgroup, &limits), 0);
     assert_u64(limits.quota_usec, PV_UNLIMITED);
@@ -386,10 +408,23 @@ static void paths_and_directories_are_told(void **state)
     assert_string_equal(text, "4242\n4300\n");
 }
 
+static void membership_is_that_of_a_hierarchy_in_which_the_process_has_a_cgroup(void **state)
+{
+    (void)state;
+    pv_autofd int root = fixture_open("cgroup-v1");
+    g_autoptr(PvCgroup) cgroup =
+        tree_cgroup_of_text(root, "4:pids:/\n6:memory:/docker/3f5ac2\n8:cpu,cpuacct:/\n");
+    assert_true(pv_cgroup_is_root(cgroup, PV_CONTROLLER_PIDS));
+    assert_false(pv_cgroup_is_root(cgroup, PV_CONTROLLER_TASKS));
+    assert_string_equal(pv_cgroup_path(cgroup, PV_CONTROLLER_TASKS), "/docker/3f5ac2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(v1_memory_comes_from_memory_stat_and_usage),
+        cmocka_unit_test(v1_kernel_memory_is_taken_to_be_unreclaimable),
+        cmocka_unit_test(v1_without_kernel_memory_accounting_has_none),
         cmocka_unit_test(v1_swap_is_memsw_less_memory),
         cmocka_unit_test(swap_is_left_out_when_not_wanted),
         cmocka_unit_test(v1_without_swap_accounting_has_no_swap),
@@ -405,7 +440,7 @@ int main(void)
         cmocka_unit_test(v1_cpu_total_alone_is_not_split),
         cmocka_unit_test(v2_cpu_usage_is_the_cgroups_own_and_throttling_the_quotas),
         cmocka_unit_test(v2_user_time_is_without_nice_and_the_parts_add_up),
-        cmocka_unit_test(throttled_time_is_that_of_the_nearest_quota),
+        cmocka_unit_test(throttled_time_is_that_of_the_tightest_quota),
         cmocka_unit_test(v1_io_has_the_devices_with_traffic),
         cmocka_unit_test(v2_io_survives_devices_glued_to_one_line),
         cmocka_unit_test(io_is_appended),
@@ -416,6 +451,7 @@ int main(void)
         cmocka_unit_test(pressure_without_psi_is_no_data),
         cmocka_unit_test(root_accounts_nothing),
         cmocka_unit_test(paths_and_directories_are_told),
+        cmocka_unit_test(membership_is_that_of_a_hierarchy_in_which_the_process_has_a_cgroup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

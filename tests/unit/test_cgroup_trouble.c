@@ -399,7 +399,7 @@ static void cpu_stat_without_usage_is_refused(void **state)
         scratch_put(&s, C "cpu.stat", BAD[i]);
         g_autoptr(PvCgroup) cgroup = open_c(&s);
         g_autofree PvCpuUsage *usage = NULL;
-        assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), -EINVAL);
+        assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), -EINVAL);
         assert_null(usage);
     }
 }
@@ -412,7 +412,7 @@ static void parts_larger_than_the_total_are_cut_to_it(void **state)
     scratch_put(&s, C "cpu.stat", "usage_usec 10\nuser_usec 60\nsystem_usec 40\nnice_usec 3\n");
     g_autoptr(PvCgroup) cgroup = open_c(&s);
     g_autofree PvCpuUsage *usage = NULL;
-    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, FALSE, &usage), 0);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), 0);
     assert_u64(usage->system_nsec, 10000);
     assert_u64(usage->user_nsec + usage->nice_nsec, 0);
 }
@@ -431,7 +431,7 @@ static int read_v1_cpus(const char *percpu, const char *all, PvCpuUsage **ret_us
     if (all != NULL)
         scratch_put(&s, "c/c/cpuacct.usage_all", all);
     g_autoptr(PvCgroup) cgroup = tree_cgroup_of_text(s.fd, "4:cpuacct:/c\n");
-    return pv_cgroup_read_cpu_usage(cgroup, TRUE, ret_usage);
+    return pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_CPUS, ret_usage);
 }
 
 static void v1_cpu_tables_that_do_not_fit_together_are_refused(void **state)
@@ -795,9 +795,62 @@ static void any_thread_may_read_and_nothing_leaks(void **state)
     assert_int_equal(open_descriptors(), before);
 }
 
+/* ---- what is counted elsewhere ---- */
+
+static void v1_io_that_the_throttling_layer_does_not_count_is_the_schedulers(void **state)
+{
+    (void)state;
+    g_auto(Scratch) s = {0};
+    scratch_make(&s);
+    scratch_put(&s, "proc/self/mountinfo", "1 2 0:33 / /b rw - cgroup cgroup rw,blkio\n");
+    scratch_put(&s, "b/c/cgroup.procs", "");
+    scratch_put(&s, "b/c/blkio.throttle.io_service_bytes_recursive", "Total 0\n");
+    scratch_put(&s, "b/c/blkio.throttle.io_serviced_recursive", "Total 0\n");
+    scratch_put(&s, "b/c/blkio.bfq.io_service_bytes_recursive",
+                "8:0 Read 4096\n8:0 Total 4096\nTotal 4096\n");
+    scratch_put(&s, "b/c/blkio.bfq.io_serviced_recursive", "8:0 Read 1\n8:0 Total 1\nTotal 1\n");
+    g_autoptr(PvCgroup) cgroup = tree_cgroup_of_text(s.fd, "7:blkio:/c\n");
+    g_autoptr(GArray) devices = g_array_new(FALSE, FALSE, sizeof(PvIoDevice));
+    assert_int_equal(pv_cgroup_read_io(cgroup, devices), 0);
+    assert_int_equal(devices->len, 1);
+    assert_u64(g_array_index(devices, PvIoDevice, 0).read_bytes, 4096);
+    assert_u64(g_array_index(devices, PvIoDevice, 0).read_ios, 1);
+}
+
+static void v1_io_of_one_who_did_none_is_none(void **state)
+{
+    (void)state;
+    g_auto(Scratch) s = {0};
+    scratch_make(&s);
+    scratch_put(&s, "proc/self/mountinfo", "1 2 0:33 / /b rw - cgroup cgroup rw,blkio\n");
+    scratch_put(&s, "b/c/cgroup.procs", "");
+    scratch_put(&s, "b/c/blkio.throttle.io_service_bytes_recursive", "Total 0\n");
+    g_autoptr(PvCgroup) cgroup = tree_cgroup_of_text(s.fd, "7:blkio:/c\n");
+    g_autoptr(GArray) devices = g_array_new(FALSE, FALSE, sizeof(PvIoDevice));
+    assert_int_equal(pv_cgroup_read_io(cgroup, devices), 0);
+    assert_int_equal(devices->len, 0);
+}
+
+/* Both levels may be throttled; the one that has less runs out first, and a tie is the cgroup's. */
+static void throttled_level_is_the_nearest_of_equal_quotas(void **state)
+{
+    (void)state;
+    g_auto(Scratch) s = {0};
+    g_autofree PvCpuUsage *usage = NULL;
+    make_v2(&s);
+    scratch_put(&s, C "cpu.max", "50000 100000\n");
+    scratch_put(&s, SLICE "cpu.max", "100000 200000\n");
+    g_autoptr(PvCgroup) cgroup = open_c(&s);
+    assert_int_equal(pv_cgroup_read_cpu_usage(cgroup, PV_CPU_USAGE_THROTTLED, &usage), 0);
+    assert_int_equal(usage->throttled_level, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(v1_io_that_the_throttling_layer_does_not_count_is_the_schedulers),
+        cmocka_unit_test(v1_io_of_one_who_did_none_is_none),
+        cmocka_unit_test(throttled_level_is_the_nearest_of_equal_quotas),
         cmocka_unit_test(malformed_numbers_are_refused),
         cmocka_unit_test(malformed_limits_are_refused),
         cmocka_unit_test(number_that_was_cut_is_refused),

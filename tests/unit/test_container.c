@@ -247,6 +247,56 @@ static void a_storm_of_texts_of_one_container_leaves_the_others_alone(void **sta
     pv_cache_free(cache);
 }
 
+static void count_evicted(PvContainer *container, gpointer data)
+{
+    guint *counts = data;
+
+    counts[container->is_host_pidns ? 1 : 0]++;
+}
+
+/* Their state files are to be cared for. */
+static void those_that_had_to_make_room_are_told(void **state)
+{
+    PvCache *cache = pv_cache_new(HOST_INO);
+    g_autoptr(PvPidns) loud = fake_pidns(3, 3);
+    guint counts[2] = {0, 0};
+
+    (void)state;
+    pv_cache_set_evicted_func(cache, count_evicted, counts);
+    for (guint i = 0; i < PV_CACHE_OWNER_CONTAINERS_MAX + 5; i++) {
+        g_autofree char *name = g_strdup_printf("loud-%u", i);
+
+        insert_fake(cache, 3, loud, name, name);
+    }
+    assert_int_equal(counts[0] + counts[1], 5);
+    pv_cache_free(cache);
+    assert_int_equal(counts[0] + counts[1], 5);
+}
+
+static void when_descriptors_run_out_the_largest_owner_pays(void **state)
+{
+    PvCache *cache = pv_cache_new(HOST_INO);
+    g_autoptr(PvPidns) quiet = fake_pidns(2, 2);
+    g_autoptr(PvPidns) loud = fake_pidns(3, 3);
+    guint counts[2] = {0, 0};
+
+    (void)state;
+    pv_cache_shrink_largest(cache); /* of nothing */
+    pv_cache_set_evicted_func(cache, count_evicted, counts);
+    insert_fake(cache, 2, quiet, "quiet", "0::/quiet\n");
+    for (guint i = 0; i < 40; i++) {
+        g_autofree char *name = g_strdup_printf("loud-%u", i);
+
+        insert_fake(cache, 3, loud, name, name);
+    }
+    pv_cache_shrink_largest(cache);
+    assert_int_equal(n_cached(cache), 21);
+    assert_int_equal(counts[0] + counts[1], 20);
+    assert_true(is_found(cache, 2, "0::/quiet\n"));
+    assert_true(is_found(cache, 3, "loud-39"));
+    pv_cache_free(cache);
+}
+
 static void a_storm_of_nested_pid_namespaces_counts_for_the_outermost_one(void **state)
 {
     PvCache *cache = pv_cache_new(HOST_INO);
@@ -824,6 +874,8 @@ int main(void)
         cmocka_unit_test(an_init_at_the_root_of_everything_leaves_callers_to_their_own),
         cmocka_unit_test(two_texts_may_lead_to_one_container),
         cmocka_unit_test(a_storm_of_texts_of_one_container_leaves_the_others_alone),
+        cmocka_unit_test(those_that_had_to_make_room_are_told),
+        cmocka_unit_test(when_descriptors_run_out_the_largest_owner_pays),
         cmocka_unit_test(a_storm_of_nested_pid_namespaces_counts_for_the_outermost_one),
         cmocka_unit_test(all_together_are_bounded_and_what_is_used_stays),
         cmocka_unit_test(names_and_ids_of_cached_containers_are_unique),

@@ -127,7 +127,8 @@ static void test_made_up_handles_are_not_known(void **state)
 
 static void test_one_container_cannot_take_all_handles(void **state)
 {
-    PvContainer greedy = {.id = 1, .ref_count = 1}, other = {.id = 2, .ref_count = 1};
+    PvContainer greedy = {.id = 1, .owner_ino = 1, .ref_count = 1},
+                other = {.id = 2, .owner_ino = 2, .ref_count = 1};
     Table table;
     guint64 handle[5];
 
@@ -148,7 +149,7 @@ static void test_one_container_cannot_take_all_handles(void **state)
 
 static void test_one_container_cannot_take_all_memory(void **state)
 {
-    PvContainer other = {.id = 2, .ref_count = 1};
+    PvContainer other = {.id = 2, .owner_ino = 2, .ref_count = 1};
     Table table;
     guint64 first, second, third;
 
@@ -168,13 +169,88 @@ static void test_one_container_cannot_take_all_memory(void **state)
     table_close(&table);
 }
 
+static void test_nested_containers_share_what_their_owner_may_have(void **state)
+{
+    PvContainer nested[5];
+    PvContainer other = {.id = 9, .owner_ino = 2, .ref_count = 1};
+    Table table;
+    guint64 handle[5], last;
+
+    (void)state;
+    table_open(&table, 16, 4000);
+    for (guint i = 0; i < 5; i++)
+        nested[i] = (PvContainer){.id = 10 + i, .owner_ino = 1, .ref_count = 1};
+    for (guint i = 0; i < 4; i++)
+        assert_int_equal(pv_handles_open(table.handles, 1, &nested[i], 2, &handle[i]), 0);
+    assert_int_equal(pv_handles_open(table.handles, 1, &nested[4], 2, &handle[4]), -ENFILE);
+    assert_int_equal(publish(&table, handle[0], 2, 600), 0);
+    assert_int_equal(publish(&table, handle[1], 2, 600), -ENOMEM);
+    assert_int_equal(pv_handles_open(table.handles, 1, &other, 2, &last), 0);
+    assert_int_equal(publish(&table, last, 2, 600), 0);
+    pv_handles_close(table.handles, handle[0]);
+    assert_int_equal(pv_handles_open(table.handles, 1, &nested[4], 2, &handle[0]), 0);
+    assert_int_equal(publish(&table, handle[1], 2, 600), 0);
+    for (guint i = 0; i < 4; i++)
+        pv_handles_close(table.handles, handle[i]);
+    pv_handles_close(table.handles, last);
+    for (guint i = 0; i < 5; i++)
+        assert_int_equal(nested[i].ref_count, 1);
+    table_close(&table);
+}
+
+/* Each keeps descriptors open, whoever has the handle. */
+static void test_handles_keep_few_containers_of_an_owner(void **state)
+{
+    PvContainer nested[9];
+    Table table;
+    guint64 handle[9], second;
+
+    (void)state;
+    table_open(&table, 64 * 8, 4000);
+    for (guint i = 0; i < 9; i++)
+        nested[i] = (PvContainer){.id = 10 + i, .owner_ino = 1, .ref_count = 1};
+    for (guint i = 0; i < 8; i++)
+        assert_int_equal(pv_handles_open(table.handles, 1, &nested[i], 2, &handle[i]), 0);
+    assert_int_equal(pv_handles_open(table.handles, 1, &nested[8], 2, &handle[8]), -ENFILE);
+    assert_int_equal(pv_handles_open(table.handles, 1, &nested[7], 2, &second), 0);
+    pv_handles_close(table.handles, second);
+    pv_handles_close(table.handles, handle[0]);
+    assert_int_equal(pv_handles_open(table.handles, 1, &nested[8], 2, &handle[0]), 0);
+    for (guint i = 0; i < 8; i++)
+        pv_handles_close(table.handles, handle[i]);
+    assert_int_equal(pv_handles_count(table.handles), 0);
+    table_close(&table);
+}
+
+static void test_containers_of_the_host_share_half_of_all(void **state)
+{
+    PvContainer service = {.id = 1, .owner_ino = 1, .is_host_pidns = TRUE, .ref_count = 1};
+    PvContainer other = {.id = 2, .owner_ino = 1, .is_host_pidns = TRUE, .ref_count = 1};
+    PvContainer third = {.id = 3, .owner_ino = 1, .is_host_pidns = TRUE, .ref_count = 1};
+    Table table;
+    guint64 handle[8], last;
+
+    (void)state;
+    table_open(&table, 16, 4000);
+    for (guint i = 0; i < 4; i++)
+        assert_int_equal(pv_handles_open(table.handles, 1, &service, 2, &handle[i]), 0);
+    assert_int_equal(pv_handles_open(table.handles, 1, &service, 2, &last), -ENFILE);
+    for (guint i = 4; i < 8; i++)
+        assert_int_equal(pv_handles_open(table.handles, 1, &other, 2, &handle[i]), 0);
+    assert_int_equal(pv_handles_open(table.handles, 1, &third, 2, &last), -ENFILE);
+    for (guint i = 0; i < 8; i++)
+        pv_handles_close(table.handles, handle[i]);
+    assert_int_equal(third.ref_count, 1);
+    table_close(&table);
+}
+
 static void test_full_table_refuses_and_recovers(void **state)
 {
-    PvContainer containers[5] = {{.id = 1, .ref_count = 1},
-                                 {.id = 2, .ref_count = 1},
-                                 {.id = 3, .ref_count = 1},
-                                 {.id = 4, .ref_count = 1},
-                                 {.id = 5, .ref_count = 1}};
+    PvContainer containers[5] = {{.id = 1, .owner_ino = 1, .ref_count = 1},
+                                 {.id = 2, .owner_ino = 2, .ref_count = 1},
+                                 {.id = 3, .owner_ino = 3, .ref_count = 1},
+                                 {.id = 4, .owner_ino = 4, .ref_count = 1},
+                                 {.id = 5, .owner_ino = 5, .ref_count = 1}};
     Table table;
     guint64 handle[5];
 
@@ -193,7 +269,7 @@ static void test_full_table_refuses_and_recovers(void **state)
 
 static void test_next_worker_knows_handles_and_their_texts(void **state)
 {
-    PvContainer container = {.id = 7, .ref_count = 1};
+    PvContainer container = {.id = 7, .owner_ino = 7, .ref_count = 1};
     PvHandleOwner owner;
     Table table;
     guint64 handle, closed;
@@ -224,7 +300,7 @@ static void test_next_worker_knows_handles_and_their_texts(void **state)
 
 static void test_next_worker_counts_shares_as_before(void **state)
 {
-    PvContainer greedy = {.id = 1, .ref_count = 1};
+    PvContainer greedy = {.id = 1, .owner_ino = 1, .ref_count = 1};
     Table table;
     guint64 handle[4], another;
 
@@ -320,6 +396,9 @@ int main(void)
         cmocka_unit_test(test_made_up_handles_are_not_known),
         cmocka_unit_test(test_one_container_cannot_take_all_handles),
         cmocka_unit_test(test_one_container_cannot_take_all_memory),
+        cmocka_unit_test(test_nested_containers_share_what_their_owner_may_have),
+        cmocka_unit_test(test_handles_keep_few_containers_of_an_owner),
+        cmocka_unit_test(test_containers_of_the_host_share_half_of_all),
         cmocka_unit_test(test_full_table_refuses_and_recovers),
         cmocka_unit_test(test_next_worker_knows_handles_and_their_texts),
         cmocka_unit_test(test_next_worker_counts_shares_as_before),

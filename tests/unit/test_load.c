@@ -163,6 +163,68 @@ static void age_of_the_last_sample_is_known(void **state G_GNUC_UNUSED)
     assert_false(pv_account_sampled_within(account, 1001 * NSEC_PER_SEC + 1, NSEC_PER_SEC));
 }
 
+/* ---- forks ---- */
+
+typedef struct {
+    pid_t pid;
+    guint64 start_ticks;
+    guint total;
+    gboolean shares_pids;
+} Newest;
+
+static PvLoad after_samples(const Newest *samples, guint n_samples)
+{
+    g_autoptr(PvAccount) account = pv_account_new(2, 100, -1, NULL, TRUE);
+    PvLoad load;
+
+    for (guint i = 0; i < n_samples; i++) {
+        const PvTaskSample sample = {
+            .tasks = {.last_pid = samples[i].pid, .total = samples[i].total},
+            .newest_start_ticks = samples[i].start_ticks,
+            .has_own_pids = !samples[i].shares_pids,
+        };
+        pv_account_add_sample(account, &sample, (1000 + i) * NSEC_PER_SEC, 60 * NSEC_PER_SEC);
+    }
+    assert_true(pv_account_get_load(account, &load));
+    return load;
+}
+
+#define AFTER(...)                                                                                 \
+    after_samples((const Newest[]){__VA_ARGS__}, G_N_ELEMENTS(((const Newest[]){__VA_ARGS__})))
+
+static void forks_are_as_many_as_the_newest_pid(void **state G_GNUC_UNUSED)
+{
+    assert_int_equal(AFTER({.pid = 3, .start_ticks = 5}, {.pid = 40, .start_ticks = 9}).n_forks,
+                     40);
+}
+
+/* A new daemon does not know the thread that had the newest pid and has ended. */
+static void older_newest_thread_takes_nothing_back(void **state G_GNUC_UNUSED)
+{
+    PvLoad load = AFTER({.pid = 40, .start_ticks = 9}, {.pid = 3, .start_ticks = 5});
+    assert_int_equal(load.n_forks, 40);
+    assert_int_equal(load.tasks.last_pid, 40);
+}
+
+static void forks_go_on_when_pids_begin_anew(void **state G_GNUC_UNUSED)
+{
+    PvLoad load = AFTER({.pid = 32000, .start_ticks = 9}, {.pid = 310, .start_ticks = 12});
+    assert_int_equal(load.n_forks, 32310);
+    assert_int_equal(load.tasks.last_pid, 310);
+}
+
+static void forks_are_at_least_the_threads_there_ever_were(void **state G_GNUC_UNUSED)
+{
+    assert_int_equal(AFTER({.total = 12}, {.total = 4}).n_forks, 12);
+}
+
+static void pids_of_the_host_do_not_count_forks(void **state G_GNUC_UNUSED)
+{
+    PvLoad load = AFTER({.pid = 30116, .start_ticks = 9, .total = 2, .shares_pids = TRUE});
+    assert_int_equal(load.n_forks, 2);
+    assert_int_equal(load.tasks.last_pid, 30116);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +241,11 @@ int main(void)
         cmocka_unit_test(samples_within_a_step_do_not_count_twice),
         cmocka_unit_test(missed_steps_are_made_up_for),
         cmocka_unit_test(age_of_the_last_sample_is_known),
+        cmocka_unit_test(forks_are_as_many_as_the_newest_pid),
+        cmocka_unit_test(older_newest_thread_takes_nothing_back),
+        cmocka_unit_test(forks_go_on_when_pids_begin_anew),
+        cmocka_unit_test(forks_are_at_least_the_threads_there_ever_were),
+        cmocka_unit_test(pids_of_the_host_do_not_count_forks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -588,10 +588,17 @@ static void kernels_own_btime_is_shifted_into_the_time_namespace(void **state)
     assert_true(g_str_has_suffix(out->str, "\nsoftirq 0 0\n"));
 }
 
+static void diskstats_without_a_cgroup_of_its_own_are_not_the_hosts(void **state)
+{
+    assert_int_equal(pv_row_find("proc/diskstats")->controllers, 0);
+    (void)state;
+}
+
 static void pressure_without_a_cgroup_of_its_own_is_not_the_hosts(void **state)
 {
     World *world = *state;
-    PvRow row = make_row("proc/pressure/cpu", PV_SECTION_PRESSURE_CPU, PV_CONTROLLER_PRESSURE);
+    PvRow row = *pv_row_find("proc/pressure/cpu");
+    row.render = render_marked;
     assert_renders(world, &world->container, &row, "the container's 0\n");
 }
 
@@ -678,6 +685,7 @@ int main(void)
         TEST(missing_file_of_the_host_is_an_error),
         TEST(kernels_own_uptime_is_shifted_into_the_time_namespace),
         TEST(kernels_own_btime_is_shifted_into_the_time_namespace),
+        TEST(diskstats_without_a_cgroup_of_its_own_are_not_the_hosts),
         TEST(pressure_without_a_cgroup_of_its_own_is_not_the_hosts),
         TEST(all_rows_render),
         TEST(many_threads_may_render),

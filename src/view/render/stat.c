@@ -58,18 +58,17 @@ void pv_render_stat(const PvSnapshot *snapshot, GString *out)
     append_ticks(&snapshot->ticks_total, out);
     append_cpus(snapshot, out);
 
-    /* Forks are not counted per container: the newest pid says how many there were at least. The
-     * reader runs while it reads. */
+    /* The reader runs while it reads. */
     g_string_append_printf(out,
                            "intr 0\n"
                            "ctxt 0\n"
                            "btime %" G_GUINT64_FORMAT "\n"
-                           "processes %u\n"
+                           "processes %" G_GUINT64_FORMAT "\n"
                            "procs_running %u\n"
                            "procs_blocked %u\n"
                            "softirq",
-                           snapshot->btime_sec, MAX((guint)MAX(tasks->last_pid, 0), tasks->total),
-                           MAX(tasks->running, 1), tasks->uninterruptible);
+                           snapshot->btime_sec, snapshot->load.n_forks, MAX(tasks->running, 1),
+                           tasks->uninterruptible);
     for (guint n = softirq_columns(snapshot->host_stat); n > 0; n--)
         g_string_append(out, " 0");
     g_string_append_c(out, '\n');
