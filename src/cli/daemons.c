@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOCK_PREFIX   "mount-"
+#define LOCK_PREFIX   "mount"
 #define LOCK_SUFFIX   ".lock"
-#define WORKER_FORMAT "worker-%.*s.pid"
+#define WORKER_FORMAT "worker%.*s.pid"
 
 void pv_daemon_info_free(PvDaemonInfo *info)
 {

@@ -461,6 +461,7 @@ static void a_hung_daemon_is_an_error_in_time(void **state)
 
     daemon_start(&daemon);
     kill(daemon.pid, SIGSTOP);
+    waitpid(daemon.pid, NULL, WUNTRACED); /* each of its threads */
     gint64 start_usec = g_get_monotonic_time();
     gboolean ok = pv_attach(daemon.dir, container.pid, results, &error);
     gint64 took_usec = g_get_monotonic_time() - start_usec;
@@ -503,6 +504,7 @@ static void a_hung_file_system_in_the_way_leaves_older_views_alone(void **state)
     g_autoptr(GPtrArray) first G_GNUC_UNUSED = attach(&container);
     int bound = bind_inside(&container, daemon.dir, "/proc/pressure");
     kill(daemon.pid, SIGSTOP);
+    waitpid(daemon.pid, NULL, WUNTRACED); /* each of its threads */
     g_autofree char *before = mountinfo_of(container.pid);
     gint64 start_usec = g_get_monotonic_time();
     gboolean ok = pv_attach(the_daemon.dir, container.pid, again, &error);
@@ -527,6 +529,7 @@ static void views_of_a_hung_daemon_are_replaced(void **state)
     daemon_start(&daemon);
     assert_true(pv_attach(daemon.dir, container.pid, first, NULL));
     kill(daemon.pid, SIGSTOP);
+    waitpid(daemon.pid, NULL, WUNTRACED); /* each of its threads */
     g_autoptr(GPtrArray) second = attach(&container);
     long fs = fs_of(&container, "/proc/meminfo");
     kill(daemon.pid, SIGCONT);
