@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/statvfs.h>
 
 /* These directories are covered whole, for their entries (cpuN) differ from the host's; other rows
@@ -167,6 +168,21 @@ static gboolean look_at_target(const PvEnter *enter, Plan *plan, Item *item)
     return TRUE;
 }
 
+/* Linux before 5.12: the daemon's mount, whose flags a clone inherits, has to have them. */
+static int seal_without_setattr(int fd)
+{
+    const unsigned long wanted = ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC;
+    struct statvfs buf;
+    char path[32];
+
+    if (fstatvfs(fd, &buf) < 0)
+        return -errno;
+    if ((buf.f_flag & wanted) != wanted)
+        return -ENOSYS;
+    g_snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return mount(NULL, path, NULL, MS_PRIVATE, NULL) < 0 ? -errno : 0;
+}
+
 /* Clone the view's mount, private and harmless. Returns a descriptor or a negative errno; *ret_step
  * tells which step failed, with 0 for a clone that cannot be made harmless. */
 static int clone_view(int views_fd, const char *path, PvStep *ret_step)
@@ -175,7 +191,6 @@ static int clone_view(int views_fd, const char *path, PvStep *ret_step)
         .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
         .propagation = MS_PRIVATE,
     };
-    const unsigned long wanted = ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC;
 
     *ret_step = PV_STEP_OPEN_VIEW;
     pv_autofd int fd = pv_sys_open_tree(views_fd, path, OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW);
@@ -183,10 +198,8 @@ static int clone_view(int views_fd, const char *path, PvStep *ret_step)
         return fd;
     *ret_step = PV_STEP_SEAL_VIEW;
     int r = pv_sys_mount_setattr(fd, "", AT_EMPTY_PATH, &attr);
-    if (r == -ENOSYS) {
-        struct statvfs buf;
-        r = fstatvfs(fd, &buf) < 0 ? -errno : (buf.f_flag & wanted) == wanted ? 0 : -ENOSYS;
-    }
+    if (r == -ENOSYS)
+        r = seal_without_setattr(fd);
     return r < 0 ? r : pv_steal_fd(&fd);
 }
 

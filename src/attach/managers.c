@@ -8,7 +8,7 @@
 #include <gio/gio.h>
 #include <string.h>
 
-#define TIMEOUT_SECONDS 5
+#define TIMEOUT_SECONDS 15
 
 #define ARGS_MAX 8
 #define NAME_ARG "%"

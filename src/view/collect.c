@@ -1,6 +1,6 @@
 /*
- * Fills a snapshot, section by section. The clock is read first and once: uptime and the CPUs'
- * ticks are of the same moment, and use that is counted after it waits for the next one.
+ * Fills a snapshot, section by section. Uptime and the CPUs' ticks are of the same moment: the
+ * clock is read just before the use, and use that is counted after it waits for the next time.
  */
 #include "collect.h"
 
@@ -29,6 +29,11 @@
 #define SAMPLE_AGE_PER_THREAD_MSEC 2
 #define SAMPLE_AGE_MIN_MSEC        200
 #define SAMPLE_AGE_MAX_MSEC        10000
+
+/* The clock and the use that are read one after the other are of one moment when they are so close.
+ */
+#define USAGE_SKEW_NSEC ((guint64)(2 * NSEC_PER_SEC / 1000))
+#define USAGE_TRIES     4
 
 /* ---- memory of a collection ---- */
 
@@ -160,13 +165,33 @@ static guint64 read_iowait_nsec(PvContainer *container)
     return pressure.some.total_usec * NSEC_PER_USEC;
 }
 
+/*
+ * Read the use of CPU time, and the clock with it: when this thread lost its CPU in between, the
+ * two do not belong together, and use would be shown on CPUs that had nothing of it.
+ */
+static int read_usage(const PvCollector *collector, PvContainer *container, PvCpuUsageDetail detail,
+                      PvSnapshot *snapshot, PvCpuUsage **ret_usage)
+{
+    int result = 0;
+
+    for (guint tries = 0; tries < USAGE_TRIES; tries++) {
+        g_clear_pointer(ret_usage, g_free);
+        snapshot->uptime_nsec = pv_container_uptime_nsec(container, collector->host);
+        result = pv_cgroup_read_cpu_usage(container->cgroup, detail, ret_usage);
+        if (result < 0 || pv_container_uptime_nsec(container, collector->host) <=
+                              snapshot->uptime_nsec + USAGE_SKEW_NSEC)
+            break;
+    }
+    return result;
+}
+
 static int fill_ticks(const PvCollector *collector, PvContainer *container,
                       PvCollection *collection)
 {
     PvSnapshot *snapshot = &collection->snapshot;
     g_autofree PvCpuUsage *usage = NULL;
 
-    int result = pv_cgroup_read_cpu_usage(container->cgroup, PV_CPU_USAGE_CPUS, &usage);
+    int result = read_usage(collector, container, PV_CPU_USAGE_CPUS, snapshot, &usage);
     if (result < 0)
         return result;
     /* Without a sample the split is a guess; the totals are exact all the same. */
@@ -194,8 +219,9 @@ static int fill_idle(const PvCollector *collector, PvContainer *container, PvCol
 
     int result = is_known ? 0 : fill_cpus(collector, container, collection);
     if (result == 0)
-        result = pv_cgroup_read_cpu_usage(
-            container->cgroup, is_known ? PV_CPU_USAGE_TOTAL : PV_CPU_USAGE_THROTTLED, &usage);
+        result =
+            read_usage(collector, container, is_known ? PV_CPU_USAGE_TOTAL : PV_CPU_USAGE_THROTTLED,
+                       snapshot, &usage);
     if (result < 0)
         return result;
     const PvAccountInput input = {

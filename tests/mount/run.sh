@@ -286,7 +286,7 @@ test_ctrl_c_arrives_once() {
 test_the_container_cannot_signal_the_launchers_group() {
     status_is 143 plain -- sh -c 'kill -TERM 0; sleep 1' </dev/null
     (
-        trap "echo reached >$scratch/reached" TERM
+        trap 'echo reached >"$scratch/reached"' TERM
         plain -- sh -c 'trap "" TERM; kill -TERM 0' </dev/null >/dev/null 2>&1
     )
     [ ! -e "$scratch/reached" ] || fail "the shell around it got the signal"
@@ -730,8 +730,9 @@ test_several_at_once() {
 # ---- all of them ----
 
 failed=0
-[ $# -gt 0 ] || set -- $(declare -F | awk '{ print $3 }' | grep ^test_)
-for name in "$@"; do
+mapfile -t names < <(declare -F | awk '{ print $3 }' | grep ^test_)
+[ $# -eq 0 ] || names=("$@")
+for name in "${names[@]}"; do
     if ("$name"; exit 0) >"$scratch/output" 2>&1; then
         if grep -q skipped: "$scratch/output"; then
             echo "SKIP $name: $(sed -n 's/.*skipped: //p' "$scratch/output" | head -1)"
