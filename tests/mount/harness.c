@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -272,13 +273,15 @@ static pid_t find_worker(const char *state_dir)
     return pid;
 }
 
-/* A process that is not there or is a zombie: it has no descriptors any more. */
+/* All threads of the process have ended: it has no descriptors any more. */
 static gboolean has_ended(pid_t pid)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
-    g_autofree char *text = NULL;
+    struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    gboolean ended = p.fd < 0 || poll(&p, 1, 0) > 0;
 
-    return !g_file_get_contents(path, &text, NULL, NULL) || strstr(text, ") Z ") != NULL;
+    if (p.fd >= 0)
+        close(p.fd);
+    return ended;
 }
 
 static void end_worker(const char *state_dir)
