@@ -58,6 +58,10 @@ void pv_mount_resume(PvMount *mount, const char *mountpoint, const char *lock_pa
 /* TRUE (1) when the topmost mount on the mount point is procview's. */
 int pv_mount_is_there(const PvMount *mount);
 
+/* TRUE (1) when nobody holds the connection of what is mounted there any more. Asked by a child;
+ * waits two seconds at most. */
+int pv_mount_is_dead(const PvMount *mount);
+
 /* Write into the lock file which of this process's descriptors is the shared memory, for those who
  * want to look at it. Returns 0 or a negative errno. */
 int pv_mount_describe(const PvMount *mount, int shared_fd);

@@ -20,9 +20,12 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
-#define BEAT_MSEC      1000
-#define LOCK_TRIES     200
-#define LOCK_STEP_USEC 5000
+#define BEAT_MSEC        1000
+#define STEP_MSEC        2
+#define ALIVE_WAIT_MSEC  20   /* until a worker that seems to live does live */
+#define ENDING_WAIT_MSEC 2000 /* until one that is ending has ended */
+#define LOCK_TRIES       200
+#define LOCK_STEP_USEC   5000
 
 typedef struct {
     const PvConfig *config;
@@ -50,30 +53,65 @@ static void tell_supervisor(char message)
     (void)n;
 }
 
-/* FALSE when there is nothing to do any more: the supervisor has died, or wants us to end. */
+/* TRUE when the process that the pid file names is on its way out: it has no memory any more. */
+static gboolean is_worker_ending(void)
+{
+    char text[64], path[64];
+    ssize_t n = pread(PV_WORKER_PIDFILE_FD, text, sizeof text - 1, 0);
+    pv_autofd int fd = -1;
+
+    text[MAX(n, 0)] = '\0';
+    g_snprintf(path, sizeof path, "/proc/%d/cmdline", atoi(text));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 || read(fd, text, 1) <= 0;
+}
+
+/* Who is killed together with the supervisor may take a moment to go. Not long: the next supervisor
+ * is not to find two workers. */
+static gboolean outlives_worker(void)
+{
+    for (guint msec = 0; msec < ENDING_WAIT_MSEC; msec += STEP_MSEC) {
+        if (flock(PV_WORKER_PIDFILE_FD, LOCK_EX | LOCK_NB) == 0)
+            return TRUE;
+        if (msec >= ALIVE_WAIT_MSEC && !is_worker_ending())
+            return FALSE;
+        g_usleep(STEP_MSEC * 1000);
+    }
+    return FALSE;
+}
+
+/*
+ * FALSE when there is nothing to do any more: the supervisor wants us to end, or has died while
+ * another worker serves. When both have died nobody is left but us.
+ */
 static gboolean wait_for_go(const Worker *self)
 {
     struct pollfd fds[] = {{.fd = PV_WORKER_CONTROL_FD, .events = POLLIN},
                            {.fd = self->signal_fd, .events = POLLIN}};
-    char message;
+    char message = 0;
+    ssize_t n;
 
     while (poll(fds, G_N_ELEMENTS(fds), -1) < 0)
         ;
-    return fds[1].revents == 0 && recv(PV_WORKER_CONTROL_FD, &message, 1, 0) == 1 &&
-           message == PV_MESSAGE_GO;
+    if (fds[1].revents != 0)
+        return FALSE;
+    n = recv(PV_WORKER_CONTROL_FD, &message, 1, 0);
+    return n == 1 ? message == PV_MESSAGE_GO : outlives_worker();
 }
 
-/* Say in the pid file that it is us who serves. The lock is the proof of it: it goes with us. */
-static void write_pid_file(void)
+/*
+ * Say in the pid file that it is us who serves. The lock is the proof of it, and goes with us: two
+ * that serve at once would spoil the memory that they share.
+ */
+static gboolean write_pid_file(void)
 {
     char text[64];
     int n;
 
     for (guint i = 0; flock(PV_WORKER_PIDFILE_FD, LOCK_EX | LOCK_NB) < 0; i++) {
         if (i == LOCK_TRIES) {
-            pv_log_warning("the pid file is locked by another process: should the supervisor be "
-                           "killed, its successor will not find this worker");
-            return;
+            pv_log_error("another worker serves already");
+            return FALSE;
         }
         g_usleep(LOCK_STEP_USEC);
     }
@@ -82,6 +120,7 @@ static void write_pid_file(void)
     if (ftruncate(PV_WORKER_PIDFILE_FD, 0) < 0 ||
         pwrite(PV_WORKER_PIDFILE_FD, text, (gsize)n, 0) != n)
         pv_log_warning("the pid file cannot be written: %s", g_strerror(errno));
+    return TRUE;
 }
 
 static void beat(Worker *self)
@@ -173,11 +212,12 @@ int pv_serve_as_worker(const PvConfig *config, gboolean is_safe)
     tell_supervisor(PV_MESSAGE_READY);
     if (!wait_for_go(&self))
         _exit(EXIT_SUCCESS);
+    if (!write_pid_file())
+        _exit(EXIT_FAILURE);
     if (!pv_service_start(&self.service, config, is_safe, &error)) {
         pv_log_error("%s", error->message);
         _exit(EXIT_FAILURE);
     }
-    write_pid_file();
     tell_supervisor(PV_MESSAGE_SERVING);
     status = serve_until_told(&self);
     if (!pv_service_stop(&self.service)) {

@@ -19,11 +19,13 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define RESUME_VARIABLE "PROCVIEW_RESUME"
-#define LOCK_VARIABLE   "PROCVIEW_RESUME_LOCK"
-#define FUSE_NAME       "procview-fuse"
-#define SHARED_NAME     "procview-shared"
-#define END_WAIT_MSEC   2000
+#define RESUME_VARIABLE  "PROCVIEW_RESUME"
+#define LOCK_VARIABLE    "PROCVIEW_RESUME_LOCK"
+#define FUSE_NAME        "procview-fuse"
+#define SHARED_NAME      "procview-shared"
+#define END_WAIT_MSEC    2000
+#define WORKER_WAIT_MSEC 5000
+#define STEP_MSEC        10
 
 /* A worker that serves holds a lock on the file, and has written there who it is and where it has
  * the descriptors. */
@@ -118,12 +120,28 @@ static void give_up(Supervisor *self)
     pv_shared_clear(&self->shared);
 }
 
+/* A mount that is not dead has somebody who holds it: a worker that is just beginning to serve. */
+static int wait_for_worker(Supervisor *self)
+{
+    uint64_t until = pv_now_msec() + WORKER_WAIT_MSEC;
+    int r = -ENOENT;
+
+    while (r < 0 && pv_mount_is_there(&self->mount) && !pv_mount_is_dead(&self->mount) &&
+           pv_now_msec() < until) {
+        poll(NULL, 0, STEP_MSEC);
+        r = take_from_worker(self);
+    }
+    return r;
+}
+
 int pv_adopt(Supervisor *self)
 {
     int r = take_from_worker(self);
 
     if (r < 0)
         r = take_from_manager(self);
+    if (r < 0)
+        r = wait_for_worker(self);
     if (r < 0) {
         pv_clear_fd(&self->fuse_fd);
         pv_clear_fd(&self->shared.fd);

@@ -431,6 +431,11 @@ int pv_mount_is_there(const PvMount *mount)
            strcmp(type, PV_MOUNT_TYPE) == 0;
 }
 
+int pv_mount_is_dead(const PvMount *mount)
+{
+    return probe(mount) == PROBE_DEAD;
+}
+
 int pv_mount_describe(const PvMount *mount, int shared_fd)
 {
     if (ftruncate(mount->lock_fd, 0) < 0 || lseek(mount->lock_fd, 0, SEEK_SET) < 0 ||

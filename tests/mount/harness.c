@@ -309,8 +309,9 @@ static char **stop_and_list_children(pid_t pid)
 
     kill(pid, SIGSTOP);
     waitpid(pid, NULL, WUNTRACED);
-    text = pvt_read_file(path);
-    return g_strsplit(text, " ", -1);
+    /* It may have ended by itself. */
+    return g_file_get_contents(path, &text, NULL, NULL) ? g_strsplit(text, " ", -1)
+                                                        : g_new0(char *, 1);
 }
 
 void pvt_daemon_kill(PvtDaemon *daemon)
@@ -409,10 +410,8 @@ static void end_daemons(void)
     for (guint i = 0; i < daemons->len; i++) {
         PvtDaemon *daemon = g_ptr_array_index(daemons, i);
 
-        if (daemon->pid > 0) {
-            kill(daemon->pid, SIGKILL);
-            waitpid(daemon->pid, NULL, 0);
-        }
+        if (daemon->pid > 0)
+            pvt_daemon_kill(daemon);
         end_worker(daemon->state_dir);
         while (pvt_is_mounted(daemon->mountpoint) && umount2(daemon->mountpoint, MNT_DETACH) == 0)
             ;

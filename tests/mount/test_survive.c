@@ -86,6 +86,28 @@ static void test_readers_do_not_notice_the_death_of_supervisors(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* The standby is there for that, too. */
+static void test_readers_do_not_notice_the_death_of_supervisor_and_worker(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtReaders run;
+
+    (void)state;
+    pvt_readers_start(&run, daemon);
+    for (guint i = 0; i < 4; i++) {
+        pid_t worker = pvt_wait_for_worker(daemon, 0);
+
+        pvt_sleep_msec(300 * pvt_slow(5)); /* until there is a standby */
+        pvt_readers_note_kill(&run);
+        kill(worker, SIGKILL);
+        pvt_daemon_kill_supervisor(daemon);
+        daemon = pvt_daemon_start_after(daemon);
+        pvt_expect_ends(daemon);
+    }
+    pvt_readers_end(&run);
+    pvt_daemon_stop(daemon);
+}
+
 static void test_next_supervisor_takes_over_after_sigquit(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
@@ -261,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_readers_do_not_notice_kills_where_the_kernel_cannot_resend),
         cmocka_unit_test(test_readers_do_not_notice_upgrades),
         cmocka_unit_test(test_readers_do_not_notice_the_death_of_supervisors),
+        cmocka_unit_test(test_readers_do_not_notice_the_death_of_supervisor_and_worker),
         cmocka_unit_test(test_next_supervisor_takes_over_after_sigquit),
         cmocka_unit_test(test_stop_gives_containers_the_kernels_own_files_back),
         cmocka_unit_test(test_request_that_crashes_workers_gets_an_error),
