@@ -29,6 +29,7 @@ enum {
 
 /* Exit statuses of a worker that are not failures of its own. */
 #define PV_EXIT_MOUNT_GONE   10
+#define PV_EXIT_OTHER_SERVES 12 /* a worker that its supervisor does not know of was faster */
 #define PV_EXIT_OTHER_LAYOUT 11 /* it is of another version than the supervisor */
 
 typedef struct {

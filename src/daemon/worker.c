@@ -24,7 +24,7 @@
 #define STEP_MSEC        2
 #define ALIVE_WAIT_MSEC  20   /* until a worker that seems to live does live */
 #define ENDING_WAIT_MSEC 2000 /* until one that is ending has ended */
-#define LOCK_TRIES       200
+#define LOCK_TRIES       20
 #define LOCK_STEP_USEC   5000
 
 typedef struct {
@@ -33,6 +33,7 @@ typedef struct {
     int signal_fd;
     int gone_fd; /* an eventfd: the mount has gone away */
     PvShared shared;
+    gint32 supervisor_pid; /* who started us */
     PvService service;
 } Worker;
 
@@ -68,10 +69,15 @@ static gboolean is_worker_ending(void)
 
 /* Who is killed together with the supervisor may take a moment to go. Not long: the next supervisor
  * is not to find two workers. */
-static gboolean outlives_worker(void)
+static gboolean outlives_worker(const Worker *self)
 {
     for (guint msec = 0; msec < ENDING_WAIT_MSEC; msec += STEP_MSEC) {
-        if (flock(PV_WORKER_PIDFILE_FD, LOCK_EX | LOCK_NB) == 0)
+        gboolean is_alone = flock(PV_WORKER_PIDFILE_FD, LOCK_EX | LOCK_NB) == 0;
+
+        /* The next one has taken over: it has a standby of its own. */
+        if (self->shared.memory->status.supervisor_pid != self->supervisor_pid)
+            return FALSE;
+        if (is_alone)
             return TRUE;
         if (msec >= ALIVE_WAIT_MSEC && !is_worker_ending())
             return FALSE;
@@ -96,7 +102,7 @@ static gboolean wait_for_go(const Worker *self)
     if (fds[1].revents != 0)
         return FALSE;
     n = recv(PV_WORKER_CONTROL_FD, &message, 1, 0);
-    return n == 1 ? message == PV_MESSAGE_GO : outlives_worker();
+    return n == 1 ? message == PV_MESSAGE_GO : outlives_worker(self);
 }
 
 /*
@@ -110,7 +116,7 @@ static gboolean write_pid_file(void)
 
     for (guint i = 0; flock(PV_WORKER_PIDFILE_FD, LOCK_EX | LOCK_NB) < 0; i++) {
         if (i == LOCK_TRIES) {
-            pv_log_error("another worker serves already");
+            pv_log_info("another worker serves already");
             return FALSE;
         }
         g_usleep(LOCK_STEP_USEC);
@@ -191,6 +197,8 @@ static int prepare(Worker *self)
     r = pv_shared_map(PV_WORKER_SHARED_FD, &self->shared);
     if (r == -EPROTO)
         return PV_EXIT_OTHER_LAYOUT;
+    if (r == 0)
+        self->supervisor_pid = self->shared.memory->status.supervisor_pid;
     if (r < 0 || self->signal_fd < 0 || self->gone_fd < 0)
         pv_error_set_errno(&error, r < 0 ? -r : errno, "a worker cannot start");
     else if (pv_service_open(&self->service, self->config, &options, PV_WORKER_FUSE_FD, &error))
@@ -213,7 +221,7 @@ int pv_serve_as_worker(const PvConfig *config, gboolean is_safe)
     if (!wait_for_go(&self))
         _exit(EXIT_SUCCESS);
     if (!write_pid_file())
-        _exit(EXIT_FAILURE);
+        _exit(PV_EXIT_OTHER_SERVES);
     if (!pv_service_start(&self.service, config, is_safe, &error)) {
         pv_log_error("%s", error->message);
         _exit(EXIT_FAILURE);

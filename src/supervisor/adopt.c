@@ -84,6 +84,20 @@ static int take_from_manager(Supervisor *self)
     return self->fuse_fd >= 0 && self->shared.fd >= 0 ? 0 : -ENOENT;
 }
 
+bool pv_adopt_worker(Supervisor *self)
+{
+    Supervisor found = {.fuse_fd = -1, .shared = {.fd = -1}, .active = {.pidfd = -1}};
+
+    memcpy(found.pidfile, self->pidfile, sizeof found.pidfile);
+    if (take_from_worker(&found) < 0)
+        return false;
+    /* They are those that we have. */
+    pv_clear_fd(&found.fuse_fd);
+    pv_clear_fd(&found.shared.fd);
+    self->active = found.active;
+    return true;
+}
+
 /* Map the memory; that of another version is only good for its FUSE_INIT. */
 static int take_memory(Supervisor *self)
 {

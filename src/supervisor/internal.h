@@ -87,6 +87,9 @@ void pv_worker_detach_views(Supervisor *self);
 /* 0: the connection (and maybe a worker) was taken over; -ENOENT: there is nothing; a negative
  * errno. */
 int pv_adopt(Supervisor *self);
+/* Take a worker over that an earlier supervisor has started and that began to serve only now. FALSE
+ * when there is none. */
+bool pv_adopt_worker(Supervisor *self);
 /* After pv_hand_over: TRUE when this process was somebody else before. */
 bool pv_take_over(Supervisor *self);
 /* Become the program that is installed. Returns only when that fails. */

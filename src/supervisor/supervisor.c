@@ -150,12 +150,33 @@ static void reap(const Worker *worker, int *ret_code, int *ret_status)
     }
 }
 
+/* A standby of an earlier supervisor, which died together with its worker. */
+static void go_on_with_stranger(Supervisor *self)
+{
+    pv_worker_clear(&self->active);
+    if (!pv_adopt_worker(self)) {
+        promote(self);
+        return;
+    }
+    status_of(self)->worker_pid = self->active.pid;
+    pv_watch_reset(self);
+    if (self->standby.is_ready)
+        retire(self);
+    else
+        self->wants_replacement = true;
+    start_standby(self, NULL);
+}
+
 static void on_active_end(Supervisor *self)
 {
     Worker worker = self->active;
     int code, status;
 
     reap(&worker, &code, &status);
+    if (code == CLD_EXITED && status == PV_EXIT_OTHER_SERVES && !self->is_stopping) {
+        go_on_with_stranger(self);
+        return;
+    }
     status_of(self)->worker_pid = 0;
     status_of(self)->worker_start_nsec = 0;
     if (self->is_stopping) {
