@@ -263,11 +263,17 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                     struct fuse_file_info *fi)
 {
     g_autoptr(GString) text = g_string_sized_new(4096);
-    gsize at;
-    int r = offset < 0 ? -EINVAL
-                       : get_text(req, ino, fi->fh, (gsize)offset, MIN(size, WRITE_BYTES_MAX),
-                                  make_file_text, text, &at);
+    gsize at = 0;
+    int r;
 
+    /* A read without an owner is the kernel's own, to fill the page cache, which all containers
+     * would share: for sendfile(2) since Linux 6.5, and for mmap(2). Who is refused that reads
+     * instead. */
+    if (offset < 0 || fi->lock_owner == 0)
+        r = -EINVAL;
+    else
+        r = get_text(req, ino, fi->fh, (gsize)offset, MIN(size, WRITE_BYTES_MAX), make_file_text,
+                     text, &at);
     if (r < 0)
         fuse_reply_err(req, -r);
     else

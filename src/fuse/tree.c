@@ -5,6 +5,7 @@
 #include "sys_numa.h"
 
 #include "procview/error.h"
+#include "procview/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,10 @@
 #define CONTAINERS_PATH "containers"
 
 #define PROC_BLOCK_BYTES 16384 /* st_blksize: stdio reads a whole file at once */
-#define SYSFS_FILE_BYTES 4096  /* st_size of every file of sysfs */
+#define PAGE_BYTES       4096  /* st_size of every file of sysfs */
+#define PROC_BYTES_MIN   8192  /* the least st_size of a file of proc */
+#define PROC_BYTES_MAX   (4 * 1024 * 1024)
+#define ROWS_MAX         256
 
 /* What a directory shows besides what the table puts there. */
 typedef enum { EXTRA_NONE, EXTRA_CPU, EXTRA_NUMA, EXTRA_CONTAINERS } Extra;
@@ -43,9 +47,10 @@ struct PvTree {
     GHashTable *dirs;    /* the node's value -> Dir */
     GHashTable *by_path; /* Dir.path -> Dir */
     Dir *root;
-    struct timespec start; /* the time of every file */
-    struct stat pidns;     /* of the daemon's own pid namespace */
-    gboolean shows_host;   /* to everybody */
+    struct timespec start;      /* the time of every file */
+    struct stat pidns;          /* of the daemon's own pid namespace */
+    off_t file_bytes[ROWS_MAX]; /* st_size by a row's number */
+    gboolean shows_host;        /* to everybody */
 };
 
 /* ---- building ---- */
@@ -136,6 +141,33 @@ static gboolean add_extra(PvTree *tree, const char *path, Extra extra, GError **
     return TRUE;
 }
 
+/*
+ * The st_size of the rows: whole pages that hold the host's own text, and so any container's.
+ *
+ * procfs has 0. But since Linux 6.5 sendfile(2) on a FUSE file looks at the size before all else:
+ * with 0 busybox cat, and whoever else copies so, would print nothing; with a size it is told that
+ * this file cannot be sent (op_read), and reads. Programs that take the size for the length of the
+ * text (node, tail) lose nothing by one that is too large, if it is little.
+ */
+static void measure_rows(PvTree *tree)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
+        off_t bytes = PAGE_BYTES;
+        g_assert(row->number < ROWS_MAX);
+        if (g_str_has_prefix(row->path, "proc/")) {
+            g_string_truncate(text, 0);
+            /* One that this kernel does not have is served all the same. */
+            (void)pv_read_all_at(pv_host_procfs(tree->host), row->host_path + strlen("proc/"), text,
+                                 PROC_BYTES_MAX);
+            bytes =
+                MAX((off_t)(text->len + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES, PROC_BYTES_MIN);
+        }
+        tree->file_bytes[row->number] = bytes;
+    }
+}
+
 PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GError **error)
 {
     g_autoptr(PvTree) tree = g_new0(PvTree, 1);
@@ -148,6 +180,7 @@ PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GErr
     clock_gettime(CLOCK_REALTIME, &tree->start);
     if (fstatat(pv_host_procfs(host), "self/ns/pid", &tree->pidns, 0) < 0)
         memset(&tree->pidns, 0, sizeof tree->pidns);
+    measure_rows(tree);
     tree->sys_cpu = pv_sys_cpu_new(host);
     tree->sys_numa = pv_sys_numa_new(host);
 
@@ -347,7 +380,7 @@ static int stat_node(PvTree *tree, const PvCaller *caller, const PvNode *node,
         if (row == NULL)
             return -ESTALE;
         st.st_mode = S_IFREG | (row->mode & 0777);
-        st.st_size = g_str_has_prefix(row->path, "sys/") ? SYSFS_FILE_BYTES : 0;
+        st.st_size = tree->file_bytes[row->number];
     } else {
         const Dir *dir = dir_of(tree, node);
         if (dir == NULL)

@@ -236,6 +236,8 @@ void pv_launch_init(const PvLaunchChild *child)
     hide_arguments();
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
+    /* Not before the starter has told the launcher who we are: one message after the other. */
+    pv_launch_child_wait(child);
 
     if (!set_up(child, &error))
         pv_launch_child_fail(child, 125, error->message);

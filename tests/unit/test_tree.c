@@ -151,13 +151,14 @@ static void test_every_row_is_found_by_its_path(void **state)
     }
 }
 
-static void test_proc_files_have_no_size_and_one_link(void **state)
+static void test_proc_files_have_a_size_of_whole_pages_and_one_link(void **state)
 {
     const Fixture *f = *state;
     PvTreeEntry entry;
 
     assert_true(resolve(f->tree, &nobody, "proc/meminfo", &entry) > 0);
-    assert_int_equal(entry.stat.st_size, 0);
+    assert_true(entry.stat.st_size >= 8192);
+    assert_int_equal(entry.stat.st_size % 4096, 0);
     assert_int_equal(entry.stat.st_nlink, 1);
     assert_int_equal(entry.stat.st_uid, 0);
     assert_true(entry.stat.st_blksize >= 8192);
@@ -331,8 +332,8 @@ int main(void)
         cmocka_unit_test(test_numbers_that_were_never_handed_out_are_refused),
         cmocka_unit_test(test_hash_is_never_zero_and_fits),
         cmocka_unit_test_setup_teardown(test_every_row_is_found_by_its_path, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_proc_files_have_no_size_and_one_link, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_proc_files_have_a_size_of_whole_pages_and_one_link,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_name_that_is_not_served_may_be_remembered, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_name_in_a_file_is_refused, set_up, tear_down),
