@@ -35,7 +35,11 @@ cmd:dockerd docker.io
 cmd:runc runc
 cmd:podman podman
 cmd:crun crun
-cmd:lxc-start lxc"
+cmd:lxc-start lxc
+file:/usr/share/lxcfs/lxc.mount.hook lxcfs
+cmd:ctr containerd
+cmd:mandoc mandoc
+cmd:zsh zsh"
 
 vm_needs="
 cmd:qemu-system-x86_64 qemu-system-x86

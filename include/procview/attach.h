@@ -42,6 +42,23 @@ void pv_attach_result_free(PvAttachResult *result);
 gboolean pv_attach(const char *views_dir, pid_t pid, GPtrArray *results, GError **error);
 
 /*
+ * The same for a container that is being built, for hooks that run before its root is changed.
+ *
+ * pid     0 when the caller is in the container's mount namespace; else the container's init
+ * rootfs  the directory that will be the container's root, in the caller's namespace
+ *
+ * Errors: as pv_attach; INVALID for a rootfs that is none.
+ */
+gboolean pv_attach_rootfs(const char *views_dir, pid_t pid, const char *rootfs, GPtrArray *results,
+                          GError **error);
+
+/*
+ * Whether there is a daemon at views_dir that answers. Waits some seconds for one that hangs.
+ * Errors: FAILED.
+ */
+gboolean pv_attach_views_answer(const char *views_dir, GError **error);
+
+/*
  * Take all views out of a process's mount namespace: what they covered is seen again. Not an error
  * when there are none.
  *

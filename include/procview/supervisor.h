@@ -35,6 +35,7 @@ enum {
 typedef struct {
     const char *mountpoint;
     const char *state_dir;
+    const char *pid_file; /* the supervisor's process id goes there; NULL: nowhere */
     char **argv; /* of the program, for workers and for its next version */
     unsigned
         watchdog_sec; /* a worker that is busy with one request for longer is killed; 0: never */

@@ -55,7 +55,8 @@ typedef enum {
 } ItemState;
 
 typedef struct {
-    const char *path; /* "proc/meminfo", in the views and in the container */
+    const char *path;  /* "proc/meminfo", in the views and in the container */
+    gboolean is_owned; /* the container's owner mounted the kernel's file there, or a file in it */
     int view_fd;
     int target_fd;
     ItemState state;
@@ -159,6 +160,8 @@ static gboolean look_at_target(const PvEnter *enter, Plan *plan, Item *item)
         report(enter, plan, item, PV_ATTACH_ALREADY, PV_STEP_NONE, 0, id);
     } else if (kind == MOUNT_FUSE || kind == MOUNT_FOREIGN) {
         report(enter, plan, item, PV_ATTACH_SKIPPED, PV_STEP_CHECK_TARGET, -answer, id);
+    } else if (item->is_owned) {
+        report(enter, plan, item, PV_ATTACH_SKIPPED, PV_STEP_CHECK_TARGET, EBUSY, id);
     } else if (mount->is_shared) {
         report(enter, plan, item, PV_ATTACH_FAILED, PV_STEP_CHECK_TARGET, EXDEV, id);
         return FALSE;
@@ -346,10 +349,11 @@ static MountKind classify(const Plan *plan, const PvMountEntry *entry)
 static void plan_mounts(Plan *plan)
 {
     const GPtrArray *mounts = plan->target->mounts;
-    const GPtrArray *own = plan->target->own_mounts;
+    const GPtrArray *own =
+        plan->target->mntns_fd >= 0 ? plan->target->own_mounts : plan->target->outer_mounts;
     g_autoptr(GHashTable) groups = g_hash_table_new(g_int64_hash, g_int64_equal);
 
-    for (guint i = 0; i < own->len; i++) {
+    for (guint i = 0; own != NULL && i < own->len; i++) {
         PvMountEntry *entry = own->pdata[i];
         if (entry->peer_group != 0)
             g_hash_table_add(groups, &entry->peer_group);
@@ -368,6 +372,29 @@ static void plan_mounts(Plan *plan)
     }
 }
 
+/*
+ * TRUE when the container's owner bound the kernel's own file over an item, or anything into a
+ * directory that is to be covered whole: he wants to see it. What is deeper in a directory is a
+ * mask of the container manager.
+ */
+static gboolean is_owned(const Plan *plan, const char *path)
+{
+    const GPtrArray *mounts = plan->target->mounts;
+    const char *prefix = plan->target->prefix != NULL ? plan->target->prefix : "";
+    g_autofree char *target = g_strconcat(prefix, "/", path, NULL);
+    gsize length = strlen(target);
+
+    for (guint i = 0; i < mounts->len; i++) {
+        const PvMountEntry *entry = mounts->pdata[i];
+        const char *rest = entry->mount_point + length;
+        if (strncmp(entry->mount_point, target, length) != 0 || pv_mount_entry_is_fuse(entry))
+            continue;
+        if (rest[0] == '\0' || (rest[0] == '/' && strchr(rest + 1, '/') == NULL))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static void plan_items(Plan *plan)
 {
     g_autoptr(GPtrArray) paths = g_ptr_array_new();
@@ -381,7 +408,10 @@ static void plan_items(Plan *plan)
     plan->items = g_new0(Item, paths->len);
     plan->n_items = paths->len;
     for (guint i = 0; i < paths->len; i++)
-        plan->items[i] = (Item){.path = paths->pdata[i], .view_fd = -1, .target_fd = -1};
+        plan->items[i] = (Item){.path = paths->pdata[i],
+                                .is_owned = is_owned(plan, paths->pdata[i]),
+                                .view_fd = -1,
+                                .target_fd = -1};
 }
 
 /* A child that was killed cannot undo what it had mounted. */
@@ -458,18 +488,47 @@ static gboolean conclude(const Plan *plan, const GArray *reports, const GError *
     return failed == NULL || set_failure(error, plan, failed, views_dir);
 }
 
-gboolean pv_attach(const char *views_dir, pid_t pid, GPtrArray *results, GError **error)
+/* `target` is open already. */
+static gboolean attach_target(const char *views_dir, PvTarget *target, GPtrArray *results,
+                              GError **error)
 {
-    g_auto(PvTarget) target = PV_TARGET_INIT;
-    g_auto(Plan) plan = {.target = &target, .views_fd = -1};
+    g_auto(Plan) plan = {.target = target, .views_fd = -1};
     g_autoptr(GArray) reports = g_array_new(FALSE, FALSE, sizeof(PvReport));
     g_autoptr(GError) run_error = NULL;
 
-    if (!pv_target_open(pid, &target, error) || !open_views(&plan, views_dir, error))
+    if (!open_views(&plan, views_dir, error))
         return FALSE;
     plan_mounts(&plan);
     plan_items(&plan);
-    pv_enter_run(attach_child, &plan, target.procfs_fd, PV_ATTACH_DEADLINE_MSEC, reports,
+    pv_enter_run(attach_child, &plan, target->procfs_fd, PV_ATTACH_DEADLINE_MSEC, reports,
                  &run_error);
     return conclude(&plan, reports, run_error, views_dir, results, error);
+}
+
+gboolean pv_attach(const char *views_dir, pid_t pid, GPtrArray *results, GError **error)
+{
+    g_auto(PvTarget) target = PV_TARGET_INIT;
+
+    return pv_target_open(pid, &target, error) && attach_target(views_dir, &target, results, error);
+}
+
+gboolean pv_attach_rootfs(const char *views_dir, pid_t pid, const char *rootfs, GPtrArray *results,
+                          GError **error)
+{
+    g_auto(PvTarget) target = PV_TARGET_INIT;
+
+    return pv_target_open_rootfs(pid, rootfs, &target, error) &&
+           attach_target(views_dir, &target, results, error);
+}
+
+gboolean pv_attach_views_answer(const char *views_dir, GError **error)
+{
+    g_auto(PvTarget) self = PV_TARGET_INIT;
+    g_auto(Plan) plan = {.target = &self, .views_fd = -1};
+    const PvEnter none = {.report_fd = -1, .fd_dirfd = -1, .fdinfo_dirfd = -1};
+
+    if (!pv_target_open_self(&self, error) || !open_views(&plan, views_dir, error))
+        return FALSE;
+    int r = pv_enter_probe(&none, plan.views_fd, PV_ATTACH_PROBE_MSEC);
+    return r == 0 || no_views(error, views_dir, g_strerror(-r));
 }

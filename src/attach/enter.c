@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A child that was killed, or has reported all, is gone after so long, or it hangs in the kernel.
@@ -116,7 +117,7 @@ gint64 pv_enter_mount_id(const PvEnter *enter, int fd)
 
 int pv_enter_namespace(const PvEnter *enter, int mntns_fd)
 {
-    if (setns(mntns_fd, CLONE_NEWNS) < 0)
+    if (mntns_fd >= 0 && setns(mntns_fd, CLONE_NEWNS) < 0)
         return -errno;
     /* Descriptors are named from here on as entries of the caller's /proc/self/fd: the container's
      * own /proc is not to be trusted, and need not be there. */
@@ -130,16 +131,24 @@ int pv_enter_unmount(int fd)
     return umount2(format_fd(fd, name), MNT_DETACH) < 0 ? -errno : 0;
 }
 
+/* Returns the status, or -1 when the child does not end in time. It mostly has ended already, or is
+ * about to: the first looks come quickly. */
 static int reap(pid_t pid, guint timeout_msec)
 {
-    for (guint waited_msec = 0;; waited_msec += 5) {
+    const guint64 timeout_usec = (guint64)timeout_msec * 1000;
+    guint64 step_usec = 20;
+
+    for (guint64 waited_usec = 0;; waited_usec += step_usec) {
         int status;
         pid_t r = waitpid(pid, &status, WNOHANG);
         if (r == pid)
             return status;
-        if ((r < 0 && errno != EINTR) || waited_msec >= timeout_msec)
+        if ((r < 0 && errno != EINTR) || waited_usec >= timeout_usec)
             return -1;
-        poll(NULL, 0, 5);
+        if (waited_usec > 0)
+            step_usec = MIN(step_usec * 2, 5000);
+        struct timespec step = {.tv_nsec = (long)step_usec * 1000};
+        nanosleep(&step, NULL);
     }
 }
 

@@ -71,7 +71,7 @@ int pv_enter_open_by_components(int root_fd, const char *path);
 /* The id of the mount that a descriptor is on, from fdinfo; asks nothing of the file system. */
 gint64 pv_enter_mount_id(const PvEnter *enter, int fd);
 
-/* setns(2) into a mount namespace, ready for pv_enter_unmount(). */
+/* setns(2) into a mount namespace (none for -1), ready for pv_enter_unmount(). */
 int pv_enter_namespace(const PvEnter *enter, int mntns_fd);
 
 /* Detach the mount that a descriptor is the root of. Nothing is walked by name in the container. */

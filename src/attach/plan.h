@@ -14,14 +14,17 @@
 #define PV_ATTACH_DEADLINE_MSEC 10000
 #define PV_ATTACH_PROBE_MSEC    1000
 
-/* A process to go to. */
+/* A process to go to, or a container that is being built. */
 typedef struct {
-    int procfs_fd;  /* the caller's /proc */
-    int process_fd; /* the process's directory in it */
-    int root_fd;    /* the process's root directory */
-    int mntns_fd;
+    int procfs_fd;         /* the caller's /proc */
+    int process_fd;        /* the process's directory in it */
+    int root_fd;           /* the process's root directory, or that of the container to be */
+    int mntns_fd;          /* -1: the caller is in the namespace already */
+    char *prefix;          /* where root_fd is, as mountinfo has it; NULL for the process's root */
     GPtrArray *mounts;     /* of PvMountEntry: its mountinfo */
     GPtrArray *own_mounts; /* the caller's */
+    GPtrArray *outer_mounts; /* those of the machine, when the caller is in the namespace; NULL
+                                when they cannot be read */
 } PvTarget;
 
 /*
@@ -31,6 +34,17 @@ typedef struct {
  */
 gboolean pv_target_open(pid_t pid, PvTarget *ret_target, GError **error);
 
+/*
+ * Open the root file system of a container that is not started yet.
+ * pid     the container's init, or 0: the caller is in its mount namespace
+ * rootfs  as the caller's namespace has it
+ * Errors: as pv_target_open; INVALID for a rootfs that is none.
+ */
+gboolean pv_target_open_rootfs(pid_t pid, const char *rootfs, PvTarget *ret_target, GError **error);
+
+/* The caller itself: no root_fd, no mntns_fd. `target` is PV_TARGET_INIT. */
+gboolean pv_target_open_self(PvTarget *target, GError **error);
+
 /* Read the process's mountinfo again. */
 gboolean pv_target_reload(PvTarget *target, GError **error);
 
@@ -39,7 +53,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PvTarget, pv_target_clear)
 
 #define PV_TARGET_INIT                                                                             \
     {                                                                                              \
-        -1, -1, -1, -1, NULL, NULL                                                                 \
+        -1, -1, -1, -1, NULL, NULL, NULL, NULL                                                     \
     }
 
 /*

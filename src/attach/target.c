@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -20,6 +21,8 @@ void pv_target_clear(PvTarget *target)
     pv_clear_fd(&target->mntns_fd);
     g_clear_pointer(&target->mounts, g_ptr_array_unref);
     g_clear_pointer(&target->own_mounts, g_ptr_array_unref);
+    g_clear_pointer(&target->outer_mounts, g_ptr_array_unref);
+    g_clear_pointer(&target->prefix, g_free);
 }
 
 /* TRUE when `path` under the caller's procfs names the namespace of fd. */
@@ -72,32 +75,103 @@ gboolean pv_target_reload(PvTarget *target, GError **error)
     return TRUE;
 }
 
-gboolean pv_target_open(pid_t pid, PvTarget *ret_target, GError **error)
+/* The mounts of a process in the caller's /proc. */
+static GPtrArray *load_mounts(const PvTarget *target, const char *process, GError **error)
 {
-    g_auto(PvTarget) target = PV_TARGET_INIT;
+    pv_autofd int fd = openat(target->procfs_fd, process, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
+    if (fd < 0) {
+        pv_error_set_errno(error, errno, "cannot open /proc/%s", process);
+        return NULL;
+    }
+    return pv_mountinfo_load(fd, error);
+}
+
+/* All of another process's that pv_target_open() gives. */
+static gboolean open_other(pid_t pid, PvTarget *target, GError **error)
+{
     if (pid <= 0)
         return pv_error_set(error, PV_ERROR_NOT_FOUND, "there is no process %d", pid);
-    if (!open_process(pid, &target, error))
+    if (!open_process(pid, target, error))
         return FALSE;
-    if (is_same_namespace(target.procfs_fd, "self/ns/mnt", target.mntns_fd) ||
-        is_same_namespace(target.procfs_fd, "1/ns/mnt", target.mntns_fd))
+    if (is_same_namespace(target->procfs_fd, "self/ns/mnt", target->mntns_fd) ||
+        is_same_namespace(target->procfs_fd, "1/ns/mnt", target->mntns_fd))
         return pv_error_set(error, PV_ERROR_BUSY,
                             "process %d has no mount namespace of its own: what is mounted for it "
                             "would be mounted for the whole host",
                             pid);
-    target.root_fd = openat(target.process_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (target.root_fd < 0)
+    target->root_fd = openat(target->process_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (target->root_fd < 0)
         return open_failed(error, pid, "root directory");
-    if (!pv_target_reload(&target, error))
+    if (!pv_target_reload(target, error))
+        return FALSE;
+    target->own_mounts = load_mounts(target, "self", error);
+    return target->own_mounts != NULL;
+}
+
+gboolean pv_target_open(pid_t pid, PvTarget *ret_target, GError **error)
+{
+    g_auto(PvTarget) target = PV_TARGET_INIT;
+
+    if (!open_other(pid, &target, error))
+        return FALSE;
+    *ret_target = target;
+    target = (PvTarget)PV_TARGET_INIT;
+    return TRUE;
+}
+
+gboolean pv_target_open_self(PvTarget *target, GError **error)
+{
+    target->procfs_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (target->procfs_fd < 0)
+        return pv_error_set_errno(error, errno, "cannot open /proc");
+    target->process_fd = openat(target->procfs_fd, "self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (target->process_fd < 0)
+        return pv_error_set_errno(error, errno, "cannot open /proc/self");
+    if (!pv_target_reload(target, error))
+        return FALSE;
+    target->own_mounts = g_ptr_array_ref(target->mounts);
+    return TRUE;
+}
+
+/* The caller's own namespace, which must not be the machine's. */
+static gboolean open_own(PvTarget *target, GError **error)
+{
+    if (!pv_target_open_self(target, error))
+        return FALSE;
+    pv_autofd int mntns_fd = openat(target->process_fd, "ns/mnt", O_RDONLY | O_CLOEXEC);
+    if (mntns_fd < 0)
+        return pv_error_set_errno(error, errno, "cannot open /proc/self/ns/mnt");
+    if (is_same_namespace(target->procfs_fd, "1/ns/mnt", mntns_fd))
+        return pv_error_set(error, PV_ERROR_BUSY,
+                            "this is the machine's own mount namespace, not a container's: what "
+                            "is mounted here would be mounted for the whole host");
+    target->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (target->root_fd < 0)
+        return pv_error_set_errno(error, errno, "cannot open /");
+    target->outer_mounts = load_mounts(target, "1", NULL); /* not for a user namespace to see */
+    return TRUE;
+}
+
+gboolean pv_target_open_rootfs(pid_t pid, const char *rootfs, PvTarget *ret_target, GError **error)
+{
+    g_auto(PvTarget) target = PV_TARGET_INIT;
+
+    char *real = realpath(rootfs, NULL);
+    if (real == NULL)
+        return pv_error_set_errno(error, errno, "no root file system %s", rootfs);
+    target.prefix = g_strdup(real);
+    free(real);
+    if (strcmp(target.prefix, "/") == 0)
+        return pv_error_set(error, PV_ERROR_INVALID, "the root file system is the host's own");
+    if (!(pid == 0 ? open_own(&target, error) : open_other(pid, &target, error)))
         return FALSE;
 
-    pv_autofd int self = openat(target.procfs_fd, "self", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (self < 0)
-        return pv_error_set_errno(error, errno, "cannot open /proc/self");
-    target.own_mounts = pv_mountinfo_load(self, error);
-    if (target.own_mounts == NULL)
-        return FALSE;
+    int fd = pv_enter_open(target.root_fd, target.prefix);
+    if (fd < 0)
+        return pv_error_set_errno(error, -fd, "cannot open the root file system %s", target.prefix);
+    pv_clear_fd(&target.root_fd);
+    target.root_fd = fd;
     *ret_target = target;
     target = (PvTarget)PV_TARGET_INIT;
     return TRUE;
@@ -111,6 +185,8 @@ static char *describe_mount(const PvReport *report, const GPtrArray *mounts)
     if (report->errnum == EXDEV)
         return g_strdup("its mount is shared with the host's: a mount on it would appear on the "
                         "host too (make it private or slave)");
+    if (report->errnum == EBUSY)
+        return g_strdup("something is mounted on it, or on a file of it, by the container's owner");
     if (entry == NULL)
         return g_strdup("it is on no mount that the process can see");
     if (report->errnum == ETIMEDOUT)

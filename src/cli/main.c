@@ -20,6 +20,7 @@ static const PvCommand commands[] = {
     {"status", "tell how the daemon is doing", pv_cmd_status},
     {"upgrade", "put the installed version in the place of the running daemon", pv_cmd_upgrade},
     {"doctor", "check this machine, and clean up what was left behind", pv_cmd_doctor},
+    {"cdi", "write the views as a device for container managers", pv_cmd_cdi},
     {"help", "explain a command", cmd_help},
 };
 

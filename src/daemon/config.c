@@ -16,7 +16,7 @@ typedef struct {
     gsize offset;           /* in PvConfig: char *, gboolean or PvLogLevel, guint */
     const char *choices[5]; /* of TYPE_CHOICE: the number of the one chosen is stored */
     guint min, max;         /* of TYPE_NUMBER */
-    const char *value;      /* the default, as it would be written */
+    const char *value;      /* the default, as it would be written; NULL for none */
     const char *metavar;
     const char *help;
 } Key;
@@ -81,6 +81,11 @@ static const Key keys[] = {
      .metavar = "DIR",
      .help = "where the lock of the mount point is, and what has to be remembered of containers "
              "when the daemon restarts."},
+    {.name = "pid-file",
+     .type = TYPE_PATH,
+     .offset = offsetof(PvConfig, pid_file),
+     .metavar = "FILE",
+     .help = "where the daemon's process id is written while it serves."},
 };
 
 static const Key *find_key(const char *name)
@@ -147,14 +152,17 @@ G_STATIC_ASSERT(sizeof(gboolean) == sizeof(guint) && sizeof(PvLogLevel) == sizeo
 void pv_config_init(PvConfig *config)
 {
     memset(config, 0, sizeof *config);
-    for (guint i = 0; i < G_N_ELEMENTS(keys); i++)
-        store(config, &keys[i], keys[i].value);
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
+        if (keys[i].value != NULL)
+            store(config, &keys[i], keys[i].value);
+    }
 }
 
 void pv_config_clear(PvConfig *config)
 {
     g_clear_pointer(&config->mountpoint, g_free);
     g_clear_pointer(&config->state_dir, g_free);
+    g_clear_pointer(&config->pid_file, g_free);
 }
 
 /* ---- the file ---- */
@@ -396,8 +404,10 @@ void pv_config_print_help(FILE *out)
         "Usage: procviewd [OPTION…] [MOUNTPOINT]\n"
         "\n"
         "Serve /proc and /sys files that show each container its own limits and use. Stays in the\n"
-        "foreground; ends, and unmounts, on SIGTERM and SIGINT. A worker process serves; when it dies\n"
-        "another one goes on. SIGUSR1 puts a new version of the program in place, SIGQUIT ends and\n"
+        "foreground; ends, and unmounts, on SIGTERM and SIGINT. A worker process serves; when it "
+        "dies\n"
+        "another one goes on. SIGUSR1 puts a new version of the program in place, SIGQUIT ends "
+        "and\n"
         "leaves the mount to the next procviewd.\n"
         "\n"
         "  --config FILE\n"
@@ -406,7 +416,8 @@ void pv_config_print_help(FILE *out)
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
         g_autofree char *allowed = allowed_values(&keys[i]);
         g_autofree char *text =
-            g_strdup_printf("%s Allowed: %s. Default: %s.", keys[i].help, allowed, keys[i].value);
+            g_strdup_printf("%s Allowed: %s. Default: %s.", keys[i].help, allowed,
+                            keys[i].value != NULL ? keys[i].value : "none");
 
         fprintf(out, "  --%s %s\n", keys[i].name, keys[i].metavar);
         print_wrapped(out, text, 6, 90);
@@ -425,12 +436,24 @@ void pv_config_print_help(FILE *out)
           out);
 }
 
+/* A text for roff, in which a bare '-' is a hyphen and not what is typed. */
+static char *roff_escape(const char *text)
+{
+    g_auto(GStrv) parts = g_strsplit(text, "-", -1);
+
+    return g_strjoinv("\\-", parts);
+}
+
 void pv_config_print_document(FILE *out)
 {
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
+        const char *value = keys[i].value != NULL ? keys[i].value : "none";
         g_autofree char *allowed = allowed_values(&keys[i]);
+        g_autofree char *name = roff_escape(keys[i].name);
+        g_autofree char *help = roff_escape(keys[i].help);
 
-        fprintf(out, ".TP\n.BR %s =\\fI%s\\fR\n%s\nAllowed: %s. Default: %s.\n", keys[i].name,
-                keys[i].metavar, keys[i].help, allowed, keys[i].value);
+        fprintf(out, ".TP\n.BR %s =\\fI%s\\fR\n", name, keys[i].metavar);
+        print_wrapped(out, help, 0, 78);
+        fprintf(out, "Allowed: %s.\nDefault: %s.\n", allowed, value);
     }
 }

@@ -10,16 +10,17 @@
 #include <glib.h>
 #include <stdio.h>
 
-#define PV_CONFIG_PATH "/etc/procview/procview.conf"
+#define PV_CONFIG_PATH PV_SYSCONFDIR "/procview/procview.conf"
 
 typedef struct {
     char *mountpoint;
     char *state_dir;
+    char *pid_file; /* NULL: none */
     gboolean cpu_ids_dense;
     gboolean swap_total_memsw;
     guint threads; /* 0: chosen from the number of CPUs */
     guint sample_interval_sec;
-    guint watchdog_sec; /* 0: off */
+    guint watchdog_sec;     /* 0: off */
     gboolean is_standalone; /* the command line only */
     PvLogLevel log_level;
 } PvConfig;

@@ -3,6 +3,7 @@
  * told by its first argument. Everything else is in the libraries.
  */
 #include "config.h"
+#include "lxcfs_options.h"
 #include "serve.h"
 
 #include "procview/supervisor.h"
@@ -19,6 +20,7 @@ static int supervise(const PvConfig *config, char **argv)
     const PvSuperviseOptions options = {.mountpoint = config->mountpoint,
                                         .state_dir = config->state_dir,
                                         .argv = argv,
+                                        .pid_file = config->pid_file,
                                         .watchdog_sec = config->watchdog_sec};
 
     return pv_supervise(&options);
@@ -27,17 +29,27 @@ static int supervise(const PvConfig *config, char **argv)
 int main(int argc, char **argv)
 {
     g_auto(PvConfig) config = {0};
+    g_auto(GStrv) lxcfs_argv = NULL;
     g_autoptr(GError) error = NULL;
     const char *role = argc > 1 ? argv[1] : "";
     gboolean is_safe = strcmp(role, PV_WORKER_SAFE_ARGUMENT) == 0;
     gboolean is_worker = is_safe || strcmp(role, PV_WORKER_ARGUMENT) == 0;
-    int skipped = is_worker ? 1 : 0;
+    char **own_argv = argv;
     PvCommand command;
 
     if (strcmp(role, PV_DETACH_ARGUMENT) == 0 && argc == 3)
         return pv_detach_everywhere(argv[2]);
+    if (is_worker) { /* the rest is the supervisor's command line */
+        argv[1] = argv[0];
+        argv++;
+        argc--;
+    }
     pv_config_init(&config);
-    if (!pv_config_load(&config, argc - skipped, argv + skipped, &command, &error)) {
+    if (!pv_lxcfs_options_take(&config, &argc, &argv, &lxcfs_argv, &error)) {
+        fprintf(stderr, "lxcfs: %s\n", error->message);
+        return EXIT_USAGE;
+    }
+    if (!pv_config_load(&config, argc, argv, &command, &error)) {
         fprintf(stderr, "procviewd: %s\n", error->message);
         return EXIT_USAGE;
     }
@@ -58,5 +70,5 @@ int main(int argc, char **argv)
     umask(022);
     if (is_worker)
         return pv_serve_as_worker(&config, is_safe);
-    return config.is_standalone ? pv_serve_standalone(&config) : supervise(&config, argv);
+    return config.is_standalone ? pv_serve_standalone(&config) : supervise(&config, own_argv);
 }

@@ -52,7 +52,7 @@ static int take_from_worker(Supervisor *self)
 {
     int their_fuse_fd = -1, their_shared_fd = -1, fuse_fd, shared_fd;
     pid_t pid = 0;
-    int r = find_worker(self->pidfile, &pid, &their_fuse_fd, &their_shared_fd);
+    int r = find_worker(self->worker_file, &pid, &their_fuse_fd, &their_shared_fd);
     pv_autofd int pidfd = r == 0 ? pv_sys_pidfd_open(pid, 0) : -1;
 
     if (r < 0)
@@ -88,7 +88,7 @@ bool pv_adopt_worker(Supervisor *self)
 {
     Supervisor found = {.fuse_fd = -1, .shared = {.fd = -1}, .active = {.pidfd = -1}};
 
-    memcpy(found.pidfile, self->pidfile, sizeof found.pidfile);
+    memcpy(found.worker_file, self->worker_file, sizeof found.worker_file);
     if (take_from_worker(&found) < 0)
         return false;
     /* They are those that we have. */
@@ -233,8 +233,8 @@ bool pv_take_over(Supervisor *self)
     pv_mount_resume(&self->mount, self->shared.memory->mountpoint, path, lock_fd);
     keep_open(self, false);
     *strrchr(path, '/') = '\0';
-    pv_mount_state_path(path, "worker", self->mount.mountpoint, "pid", self->pidfile,
-                        sizeof self->pidfile);
+    pv_mount_state_path(path, "worker", self->mount.mountpoint, "pid", self->worker_file,
+                        sizeof self->worker_file);
     if (pid > 0)
         self->active = (Worker){.pid = pid,
                                 .pidfd = pv_sys_pidfd_open(pid, 0),

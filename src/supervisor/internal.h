@@ -30,7 +30,7 @@ typedef struct {
 typedef struct {
     const PvSuperviseOptions *options;
     char program[PATH_MAX]; /* where it is installed */
-    char pidfile[PATH_MAX];
+    char worker_file[PATH_MAX];
     PvMount mount;
     PvShared shared;
     int fuse_fd;

@@ -2,6 +2,7 @@
 #include "internal.h"
 
 #include "notify.h"
+#include "pidfile.h"
 
 #include "procview/fd.h"
 
@@ -410,7 +411,7 @@ static int take_mount(Supervisor *self)
         return -1;
     }
     r = pv_mount_state_path(options->state_dir, "worker", self->mount.mountpoint, "pid",
-                            self->pidfile, sizeof self->pidfile);
+                            self->worker_file, sizeof self->worker_file);
     if (r < 0) {
         say_error("%s: %s", options->state_dir, strerror(-r));
         pv_mount_leave(&self->mount);
@@ -423,6 +424,15 @@ static int take_mount(Supervisor *self)
     return 0;
 }
 
+static void write_pid_file(const Supervisor *self)
+{
+    const char *path = self->options->pid_file;
+    int r = path != NULL ? pv_pidfile_write(path) : 0;
+
+    if (r < 0)
+        say_warning("%s: %s", path, strerror(-r));
+}
+
 static void begin(Supervisor *self)
 {
     PvStatus *status = status_of(self);
@@ -433,6 +443,7 @@ static void begin(Supervisor *self)
     status->standby_pid = 0;
     status->worker_pid = self->active.pid;
     status->is_safe = 0;
+    write_pid_file(self);
     pv_watch_reset(self);
     if (self->active.pid == 0) {
         promote(self);
@@ -473,6 +484,8 @@ int pv_supervise(const PvSuperviseOptions *options)
     }
     pv_mount_leave(&self.mount);
     if (!self.is_leaving)
-        unlink(self.pidfile);
+        unlink(self.worker_file);
+    if (options->pid_file != NULL)
+        pv_pidfile_remove(options->pid_file);
     return self.exit_status;
 }

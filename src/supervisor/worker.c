@@ -72,7 +72,8 @@ static void fill_arguments(Supervisor *self, const char *mode, const char *argv[
 int pv_worker_start(Supervisor *self, const char *path, Worker *ret_worker)
 {
     const char *argv[ARGUMENTS_MAX];
-    pv_autofd int pidfile = open(self->pidfile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    pv_autofd int pidfile =
+        open(self->worker_file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     int sockets[2], saved_errno;
     pid_t pid;
 

@@ -109,3 +109,15 @@ need_static_busybox() {
 }
 
 host_total_kb=$(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo)
+
+# The runtime wrapper as managers call it, set up for $views; LINE… go to its configuration.
+make_runtime() {
+    : "${RUNTIME_PROGRAM:?names the procview-runtime to test}" "${HOOK_PROGRAM:?names the procview-hook}"
+    printf '%s\n' "[runtime]" "views=$views" "hook=$HOOK_PROGRAM" "$@" >"$work/runtime.conf"
+    mkdir -p "$work/bin"
+    cat >"$work/bin/procview-runtime" <<END
+#!/bin/sh
+PROCVIEW_RUNTIME_CONF=$work/runtime.conf exec $RUNTIME_PROGRAM "\$@"
+END
+    chmod 755 "$work/bin/procview-runtime" "$work"
+}

@@ -47,6 +47,7 @@ static void test_defaults(void **state)
     pv_config_init(&config);
     assert_string_equal(config.mountpoint, "/var/lib/procview");
     assert_string_equal(config.state_dir, "/run/procview");
+    assert_null(config.pid_file);
     assert_false(config.cpu_ids_dense);
     assert_false(config.swap_total_memsw);
     assert_int_equal(config.threads, 0);
@@ -64,10 +65,11 @@ static void test_every_key_is_taken_from_a_file(void **state)
     assert_true(pv_config_parse(&config, "f.conf",
                                 "# comment\n\n[procview]\nmountpoint = /mnt/x\ncpu-ids=dense\n"
                                 "swap-total=memsw\nthreads=3\nsample-interval=10\n"
-                                "log-level=debug\nstate-dir=/run/y\n",
+                                "log-level=debug\nstate-dir=/run/y\npid-file=/run/y.pid\n",
                                 &error));
     assert_string_equal(config.mountpoint, "/mnt/x");
     assert_string_equal(config.state_dir, "/run/y");
+    assert_string_equal(config.pid_file, "/run/y.pid");
     assert_true(config.cpu_ids_dense);
     assert_true(config.swap_total_memsw);
     assert_int_equal(config.threads, 3);
@@ -90,7 +92,7 @@ static void test_unknown_key_is_refused_with_its_line(void **state)
     (void)state;
     expect_refused("[procview]\nthreads=1\n  colour = red\n",
                    "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, "
-                   "threads, sample-interval, watchdog, log-level, state-dir");
+                   "threads, sample-interval, watchdog, log-level, state-dir, pid-file");
 }
 
 static void test_unknown_section_is_refused_with_its_line(void **state)

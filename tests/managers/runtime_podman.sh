@@ -1,0 +1,124 @@
+#!/bin/bash
+# Containers of podman with procview-runtime, with hooks.d, and with CDI.
+
+stop_manager() {
+    [ ! -f "${CONTAINERS_STORAGE_CONF:-/nonexistent}" ] || podman rm -f -a -t 0 >/dev/null 2>&1
+    umount -l "$work/storage/overlay" "$work/storage" \
+        "$work"/storage/*-containers/*/userdata/shm 2>/dev/null
+    [ -z "${had_cdi:-}" ] || rm -f "$cdi_file"
+    [ -n "${had_cdi_dir:-}" ] || rmdir /etc/cdi 2>/dev/null
+    [ -z "${had_parent:-}" ] || return 0
+    for _ in $(seq 50); do # conmon ends a little later than its container
+        rmdir /sys/fs/cgroup/{,*/}libpod_parent/conmon /sys/fs/cgroup/{,*/}libpod_parent 2>/dev/null
+        [ -n "$(ls -d /sys/fs/cgroup/{,*/}libpod_parent 2>/dev/null)" ] || return 0
+        sleep 0.1
+    done
+}
+
+. "$(dirname "$0")/lib.sh"
+
+need_root
+need_static_busybox
+command -v podman >/dev/null || skip "podman is not installed (podman)"
+command -v runc >/dev/null || skip "runc is not installed (runc)"
+had_parent=$(ls -d /sys/fs/cgroup/libpod_parent /sys/fs/cgroup/*/libpod_parent 2>/dev/null || true)
+cdi_file=/etc/cdi/procview-test.json
+had_cdi_dir=$(ls -d /etc/cdi 2>/dev/null || true)
+
+export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
+cat >"$CONTAINERS_STORAGE_CONF" <<END
+[storage]
+driver = "vfs"
+graphroot = "$work/storage"
+runroot = "$work/run"
+END
+cat >"$CONTAINERS_CONF" <<END
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "$work/tmp"
+runtime_supports_json = ["crun", "runc", "procview-runtime"]
+END
+make_runtime
+start_procviewd
+
+make_rootfs "$work/rootfs"
+tar -C "$work/rootfs" -c . | podman import - pv-busybox >/dev/null 2>&1 || fail "podman import"
+run() {
+    podman "${global[@]}" run --rm --network none -m 256m --cpus 0.5 --ulimit nofile=1024:1024 \
+        --ulimit nproc=4096:4096 "$@"
+}
+total='grep MemTotal /proc/meminfo'
+views_of='grep -c fuse.procview /proc/self/mountinfo'
+mapped=(--uidmap 0:100000:65536 --gidmap 0:100000:65536)
+
+# check NAME OPTION…: views in plain and other containers, started with the options
+check() {
+    name=$1
+    shift
+    contains "$name: meminfo shows the limit" "$(run "$@" pv-busybox $total)" " 262144 "
+    mounts=$(run "$@" pv-busybox sh -c "$views_of")
+    ok "$name: every row is mounted ($mounts mounts)" [ "$mounts" -ge 13 ]
+    equal "$name: with a user namespace" "$(run "$@" "${mapped[@]}" pv-busybox sh -c "$views_of")" \
+        "$mounts"
+    equal "$name: an ordinary user with a read-only root" \
+        "$(run "$@" --read-only --user 1000:1000 --cap-drop all pv-busybox sh -c "$views_of")" \
+        "$mounts"
+    equal "$name: the kernel's own file that the user mounted is left" \
+        "$(run "$@" -v /proc/version:/proc/uptime:ro pv-busybox sh -c "$views_of")" \
+        "$((mounts - 1))"
+}
+
+global=()
+contains "without procview the host is seen" "$(run pv-busybox $total)" " $host_total_kb "
+
+global=(--runtime "$work/bin/procview-runtime")
+check "runtime"
+status=0
+run pv-busybox sh -c 'exit 42' || status=$?
+equal "runtime: the exit status passes" $status 42
+status=0
+run pv-busybox /nonexistent >/dev/null 2>&1 || status=$?
+equal "runtime: so does 'command not found'" $status 127
+
+# What is shipped, but for where the hook and its daemon are.
+hooks_from() {
+    rm -rf "$work/hooks.d"
+    mkdir "$work/hooks.d"
+    sed -e "s|\"path\": \".*\"|\"path\": \"$HOOK_PROGRAM\"|" \
+        -e "s|\"createContainer\"],\$|\"createContainer\", \"--views\", \"$views\"],|" \
+        "$(dirname "$HOOK_PROGRAM")/$1" >"$work/hooks.d/$1"
+    global=(--hooks-dir "$work/hooks.d")
+}
+hooks_from procview-annotation.json
+contains "hooks.d: without the annotation nothing happens" "$(run pv-busybox $total)" \
+    " $host_total_kb "
+check "hooks.d by annotation" --annotation procview.enable=1
+hooks_from procview-always.json
+check "hooks.d always"
+
+global=()
+"$PROCVIEW" cdi --hook "$HOOK_PROGRAM" --views "$views" --output "$cdi_file"
+had_cdi=1
+check "CDI" --device procview.dev/views=all
+
+# The same hook from outside of the container's namespaces.
+for stage in prestart createRuntime; do
+    hooks_from procview-always.json
+    sed -i "s|createContainer|$stage|" "$work/hooks.d/procview-always.json"
+    equal "hooks.d: stage $stage" "$(run pv-busybox sh -c "$views_of")" "$mounts"
+done
+
+hooks_from procview-always.json
+end_process "$procviewd_pid"
+umount -l "$views" 2>/dev/null || true
+rm -rf "$views"
+contains "without a daemon hooks.d starts the container" "$(run pv-busybox $total)" \
+    " $host_total_kb "
+sed -i 's|"createContainer", |"createContainer", "--strict", |' "$work/hooks.d/procview-always.json"
+ok "but for a strict hook" sh -c "! podman --hooks-dir '$work/hooks.d' run --rm --network none \
+    --ulimit nofile=1024:1024 --ulimit nproc=4096:4096 pv-busybox sh -c : 2>/dev/null"
+global=(--runtime "$work/bin/procview-runtime")
+contains "without a daemon the runtime starts the container" \
+    "$(run pv-busybox $total 2>/dev/null)" " $host_total_kb "
