@@ -65,3 +65,7 @@ gboolean pv_attach_views_answer(const char *views_dir, GError **error);
  * Errors: NOT_FOUND, PERMISSION, BUSY, FAILED (the kernel keeps a mount).
  */
 gboolean pv_detach(pid_t pid, GPtrArray *results, GError **error);
+
+/* The same for the views of one mount only, told by its device number as mountinfo has it
+ * ("0:45"). */
+gboolean pv_detach_device(pid_t pid, guint major, guint minor, GPtrArray *results, GError **error);

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include "procview/shared.h"
+
 #include <limits.h>
 
 typedef enum {
@@ -42,6 +44,37 @@ typedef struct {
  * Must be called before there are other threads (it may fork).
  */
 PvMountResult pv_mount_open(PvMount *mount, const char *mountpoint, const char *state_dir);
+
+/*
+ * The two halves of pv_mount_open(): the lock, after which nobody else mounts there; and the mount.
+ * After a failure everything is undone.
+ */
+PvMountResult pv_mount_lock(PvMount *mount, const char *mountpoint, const char *state_dir);
+PvMountResult pv_mount_put(PvMount *mount);
+
+/* Go on after execve(2) with the lock that was held before it. */
+void pv_mount_resume(PvMount *mount, const char *mountpoint, const char *lock_path, int lock_fd);
+
+/* TRUE (1) when the topmost mount on the mount point is procview's. */
+int pv_mount_is_there(const PvMount *mount);
+
+/* TRUE (1) when nobody holds the connection of what is mounted there any more. Asked by a child;
+ * waits two seconds at most. */
+int pv_mount_is_dead(const PvMount *mount);
+
+/* Write into the lock file which of this process's descriptors is the shared memory, for those who
+ * want to look at it. Returns 0 or a negative errno. */
+int pv_mount_describe(const PvMount *mount, int shared_fd);
+
+/* Read FUSE_INIT, which the kernel sends first. Returns 0 or a negative errno. */
+int pv_mount_read_init(const PvMount *mount, PvSharedMemory *memory);
+
+/* STATE_DIR/PREFIX-PATH.SUFFIX, one name a mount point. Returns 0 or -ENAMETOOLONG. */
+int pv_mount_state_path(const char *state_dir, const char *prefix, const char *mountpoint,
+                        const char *suffix, char *ret_path, size_t size);
+
+/* Give the lock up, and leave the mount. */
+void pv_mount_leave(PvMount *mount);
 
 /*
  * Unmount, lazily when somebody is still in there, and give the lock up. Takes away only a mount of

@@ -4,12 +4,19 @@
  */
 #pragma once
 
+#include "procview/shared.h"
 #include "procview/view.h"
 
 typedef struct PvServer PvServer;
 
 typedef struct {
     guint threads; /* that answer requests; 0: chosen from the number of CPUs */
+
+    /* The memory that outlives this server, with the recorded FUSE_INIT; must outlive it. No other
+     * process may be serving with it once this one has been started. */
+    const PvShared *shared;
+    gboolean no_resend; /* serve what is in the slots again, though the kernel could resend */
+    gboolean is_safe;   /* serve only what the kernel's own files say */
 
     /* Called once, from a thread of the server, when the mount has gone away. May be NULL. */
     void (*on_gone)(gpointer data);
@@ -28,8 +35,9 @@ void pv_server_free(PvServer *server);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvServer, pv_server_free)
 
 /*
- * Start the threads; they end when the mount goes away or pv_server_stop() is called. Installs an
- * empty handler for SIGRTMIN, which wakes them.
+ * Take over what an earlier server has left unanswered, and start the threads; they end when the
+ * mount goes away or pv_server_stop() is called. Installs an empty handler for SIGRTMIN, which
+ * wakes them, and handlers that tell which request a crash was in.
  */
 gboolean pv_server_start(PvServer *server, GError **error);
 
@@ -39,3 +47,6 @@ gboolean pv_server_start(PvServer *server, GError **error);
  * it may use can be freed then.
  */
 gboolean pv_server_stop(PvServer *server);
+
+/* Open files and directories. */
+guint pv_server_count_handles(PvServer *server);

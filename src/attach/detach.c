@@ -119,13 +119,30 @@ static GPtrArray *view_mount_points(const GPtrArray *mounts)
     return paths;
 }
 
-gboolean pv_detach(pid_t pid, GPtrArray *results, GError **error)
+/* Views of other mounts are left where they are: they are not known here. */
+static void forget_other_views(GPtrArray *mounts, guint major, guint minor)
+{
+    for (guint i = mounts->len; i-- > 0;) {
+        const PvMountEntry *entry = mounts->pdata[i];
+        if (pv_mount_entry_is_view(entry) && (entry->major != major || entry->minor != minor))
+            g_ptr_array_remove_index(mounts, i);
+    }
+}
+
+typedef struct {
+    guint major, minor;
+} Device;
+
+/* device NULL: of whatever mount. */
+static gboolean detach(pid_t pid, const Device *device, GPtrArray *results, GError **error)
 {
     g_auto(PvTarget) target = PV_TARGET_INIT;
     g_autoptr(GArray) reports = g_array_new(FALSE, FALSE, sizeof(PvReport));
 
     if (!pv_target_open(pid, &target, error))
         return FALSE;
+    if (device != NULL)
+        forget_other_views(target.mounts, device->major, device->minor);
     g_autoptr(GPtrArray) paths = view_mount_points(target.mounts);
     guint n_paths = paths->len;
     if (n_paths == 0)
@@ -150,4 +167,16 @@ gboolean pv_detach(pid_t pid, GPtrArray *results, GError **error)
         g_ptr_array_add(results, result);
     }
     return ok;
+}
+
+gboolean pv_detach(pid_t pid, GPtrArray *results, GError **error)
+{
+    return detach(pid, NULL, results, error);
+}
+
+gboolean pv_detach_device(pid_t pid, guint major, guint minor, GPtrArray *results, GError **error)
+{
+    const Device device = {.major = major, .minor = minor};
+
+    return detach(pid, &device, results, error);
 }

@@ -107,6 +107,7 @@ int pv_cmd_doctor(int argc, char **argv)
     pv_checks_kernel(checks);
     pv_checks_cgroups(checks);
     pv_checks_mounts(checks);
+    pv_checks_daemon(checks);
     check_leftovers(checks, dry_run);
 
     gboolean failed = FALSE;

@@ -29,3 +29,5 @@ int pv_cmd_show(int argc, char **argv);
 int pv_cmd_run(int argc, char **argv);
 int pv_cmd_doctor(int argc, char **argv);
 int pv_cmd_cdi(int argc, char **argv);
+int pv_cmd_status(int argc, char **argv);
+int pv_cmd_upgrade(int argc, char **argv);

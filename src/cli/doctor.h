@@ -23,3 +23,4 @@ void pv_check_add(GPtrArray *checks, PvCheckStatus status, const char *name, con
 void pv_checks_kernel(GPtrArray *checks);
 void pv_checks_cgroups(GPtrArray *checks);
 void pv_checks_mounts(GPtrArray *checks);
+void pv_checks_daemon(GPtrArray *checks);

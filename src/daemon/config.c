@@ -59,6 +59,14 @@ static const Key keys[] = {
      .value = "5",
      .metavar = "SECONDS",
      .help = "how often the threads of the containers are looked at for load averages."},
+    {.name = "watchdog",
+     .type = TYPE_NUMBER,
+     .offset = offsetof(PvConfig, watchdog_sec),
+     .max = 3600,
+     .value = "20",
+     .metavar = "SECONDS",
+     .help = "a worker that has been busy with one request for longer is killed and replaced; 0 "
+             "never does that."},
     {.name = "log-level",
      .type = TYPE_CHOICE,
      .offset = offsetof(PvConfig, log_level),
@@ -302,7 +310,7 @@ static gboolean store_options(PvConfig *config, const GArray *options, GError **
 }
 
 /* One argument that is an option. *index moves to its last word. */
-static gboolean take_option(int argc, char **argv, int *index, GArray *options,
+static gboolean take_option(PvConfig *config, int argc, char **argv, int *index, GArray *options,
                             const char **config_path, PvCommand *command, GError **error)
 {
     g_autofree char *name = g_strndup(argv[*index] + 2, strcspn(argv[*index] + 2, "="));
@@ -310,6 +318,10 @@ static gboolean take_option(int argc, char **argv, int *index, GArray *options,
     Option option = {.key = find_key(name)};
     gboolean is_config = strcmp(name, "config") == 0;
 
+    if (strcmp(argument, "--standalone") == 0) {
+        config->is_standalone = TRUE;
+        return TRUE;
+    }
     if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0)
         *command = PV_COMMAND_HELP;
     else if (strcmp(argument, "--version") == 0)
@@ -345,7 +357,7 @@ gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvCommand *ret_
         if (!only_arguments && strcmp(argv[i], "--") == 0) {
             only_arguments = TRUE;
         } else if (!only_arguments && argv[i][0] == '-') {
-            if (!take_option(argc, argv, &i, options, &config_path, ret_command, error))
+            if (!take_option(config, argc, argv, &i, options, &config_path, ret_command, error))
                 return FALSE;
             if (*ret_command != PV_COMMAND_SERVE)
                 return TRUE;
@@ -392,7 +404,11 @@ void pv_config_print_help(FILE *out)
         "Usage: procviewd [OPTION…] [MOUNTPOINT]\n"
         "\n"
         "Serve /proc and /sys files that show each container its own limits and use. Stays in the\n"
-        "foreground; ends, and unmounts, on SIGTERM and SIGINT.\n"
+        "foreground; ends, and unmounts, on SIGTERM and SIGINT. A worker process serves; when it "
+        "dies\n"
+        "another one goes on. SIGUSR1 puts a new version of the program in place, SIGQUIT ends "
+        "and\n"
+        "leaves the mount to the next procviewd.\n"
         "\n"
         "  --config FILE\n"
         "      the configuration to read instead of " PV_CONFIG_PATH "\n",
@@ -406,12 +422,14 @@ void pv_config_print_help(FILE *out)
         fprintf(out, "  --%s %s\n", keys[i].name, keys[i].metavar);
         print_wrapped(out, text, 6, 90);
     }
-    fputs("  --version\n"
+    fputs("  --standalone\n"
+          "      mount and serve in one process, with which the mount dies: for a single run\n"
+          "  --version\n"
           "      print the version\n"
           "  --help\n"
           "      print this\n"
           "\n"
-          "Every option but the last two is also a key of the configuration's [" SECTION
+          "Every option but the last three is also a key of the configuration's [" SECTION
           "] section:\n"
           "KEY=VALUE. Exit status: 0 after a signal, 1 for trouble, 2 for a bad option or "
           "configuration.\n",

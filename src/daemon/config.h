@@ -20,6 +20,8 @@ typedef struct {
     gboolean swap_total_memsw;
     guint threads; /* 0: chosen from the number of CPUs */
     guint sample_interval_sec;
+    guint watchdog_sec;     /* 0: off */
+    gboolean is_standalone; /* the command line only */
     PvLogLevel log_level;
 } PvConfig;
 

@@ -2,6 +2,8 @@
 #include "handles.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #define SHARE_DIVISOR      4
 #define HOST_SHARE_DIVISOR 2
@@ -10,6 +12,13 @@
  * let go of it. */
 #define CONTAINERS_DIVISOR 64
 #define CONTAINERS_MIN     4
+
+/* The first slots, which are taken first, keep the memory of short texts: it is soon used again. */
+#define WARM_SLOTS      256
+#define WARM_TEXT_BYTES (32 * 1024)
+
+/* Tries to read a text while others replace it: each that fails means that one was replaced. */
+#define READ_TRIES 64
 
 /* What an owner has of the table, for fairness: whoever makes pid namespaces or cgroups at will
  * must not get a share for each. Lives as long as the owner has a handle. */
@@ -23,123 +32,103 @@ typedef struct {
 
 /* What one container has of it. */
 typedef struct {
+    guint32 id; /* 0: those whose container cannot be told */
     Owner *owner;
     guint n_handles;
     gsize text_bytes;
 } Share;
 
+/* What this process knows of a slot besides the table. */
 typedef struct {
-    guint32 generation; /* odd while the slot is in use */
     guint32 next_free;
-    guint64 ino;
-    PvContainer *container;
-    Share *share;
-    GBytes *text;
+    gboolean is_known;      /* whose it is */
+    gboolean is_writing;    /* a thread writes the next text */
+    PvContainer *container; /* NULL: none, or not known */
+    Share *share;           /* NULL while the slot is free */
 } Slot;
 
 #define NO_SLOT G_MAXUINT32
 
 struct PvHandles {
+    int fd;
+    PvSharedHandle *table; /* written with the lock held; generation and text are read without */
     guint n_slots;
     gsize max_text_bytes;
 
-    GMutex lock;        /* protects what follows; held for a few instructions only */
-    Slot *slots;        /* [n_slots] */
-    guint32 first_free; /* oldest last: a slot is used again late */
-    guint32 last_free;
+    GMutex lock; /* protects what follows; held for a few instructions only */
+    Slot *slots; /* [n_slots] */
+    guint32 first_free;
     guint n_used;
     gsize text_bytes;
-    GHashTable *shares; /* PvContainer -> Share */
+    GHashTable *shares; /* Share.id -> Share */
     GHashTable *owners; /* Owner.ino -> Owner */
 };
 
-PvHandles *pv_handles_new(guint n_slots, gsize max_text_bytes)
+static guint64 load_text(const PvSharedHandle *entry)
 {
-    PvHandles *handles = g_new0(PvHandles, 1);
-
-    handles->n_slots = n_slots;
-    handles->max_text_bytes = max_text_bytes;
-    handles->slots = g_new0(Slot, n_slots);
-    handles->shares = g_hash_table_new_full(NULL, NULL, NULL, g_free);
-    handles->owners = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
-    handles->last_free = n_slots - 1;
-    for (guint i = 0; i < n_slots; i++)
-        handles->slots[i].next_free = i + 1 < n_slots ? i + 1 : NO_SLOT;
-    /* A new server must not take an old one's handles for its own. */
-    for (guint i = 0, seed = g_random_int() & ~1u; i < n_slots; i++)
-        handles->slots[i].generation = seed;
-    g_mutex_init(&handles->lock);
-    return handles;
+    return __atomic_load_n(&entry->text, __ATOMIC_ACQUIRE);
 }
 
-void pv_handles_free(PvHandles *handles)
+static void store_text(PvSharedHandle *entry, guint64 text)
 {
-    if (handles == NULL)
-        return;
-    for (guint i = 0; i < handles->n_slots; i++) {
-        g_clear_pointer(&handles->slots[i].container, pv_container_unref);
-        g_clear_pointer(&handles->slots[i].text, g_bytes_unref);
-    }
-    g_hash_table_unref(handles->shares);
-    g_hash_table_unref(handles->owners);
-    g_mutex_clear(&handles->lock);
-    g_free(handles->slots);
-    g_free(handles);
+    __atomic_store_n(&entry->text, text, __ATOMIC_RELEASE);
 }
 
-/* The slot of a handle, or NULL. With the lock held. */
-static Slot *find_slot(PvHandles *handles, guint64 handle)
+static guint32 load_generation(const PvSharedHandle *entry)
 {
-    guint32 number = (guint32)handle;
-    Slot *slot;
-
-    if (number == 0 || number > handles->n_slots)
-        return NULL;
-    slot = &handles->slots[number - 1];
-    return slot->generation == handle >> 32 && (slot->generation & 1) != 0 ? slot : NULL;
+    return __atomic_load_n(&entry->generation, __ATOMIC_ACQUIRE);
 }
 
-/* The owner of a container, made when it is missing. With the lock held. */
-static Owner *get_owner(PvHandles *handles, const PvContainer *container)
+static gsize length_of(guint64 text)
 {
-    guint64 ino = container != NULL ? container->owner_ino : 0;
-    Owner *owner = g_hash_table_lookup(handles->owners, &ino);
+    return (guint32)text;
+}
+
+static guint place_of(guint64 text)
+{
+    return (text >> 32) & 1;
+}
+
+/* Whose an entry is: made when it is missing. With the lock held. */
+static Owner *get_owner(PvHandles *handles, const PvSharedHandle *entry)
+{
+    Owner *owner = g_hash_table_lookup(handles->owners, &entry->owner_ino);
 
     if (owner == NULL) {
         owner = g_new0(Owner, 1);
-        owner->ino = ino;
-        owner->divisor =
-            container != NULL && container->is_host_pidns ? HOST_SHARE_DIVISOR : SHARE_DIVISOR;
+        owner->ino = entry->owner_ino;
+        owner->divisor = entry->is_host_pidns ? HOST_SHARE_DIVISOR : SHARE_DIVISOR;
         g_hash_table_insert(handles->owners, &owner->ino, owner);
     }
     return owner;
 }
 
+/* The share of an entry's container, made when it is missing. With the lock held. */
+static Share *get_share(PvHandles *handles, const PvSharedHandle *entry)
+{
+    Share *share = g_hash_table_lookup(handles->shares, GUINT_TO_POINTER(entry->share));
+
+    if (share == NULL) {
+        share = g_new0(Share, 1);
+        share->id = entry->share;
+        share->owner = get_owner(handles, entry);
+        share->owner->n_containers++;
+        g_hash_table_insert(handles->shares, GUINT_TO_POINTER(share->id), share);
+    }
+    return share;
+}
+
 /* Forget what has no handle any more. With the lock held. */
-static void drop_unused(PvHandles *handles, const PvContainer *container, Share *share)
+static void drop_unused(PvHandles *handles, Share *share)
 {
     Owner *owner = share->owner;
 
     if (share->n_handles == 0) {
         owner->n_containers--;
-        g_hash_table_remove(handles->shares, container);
+        g_hash_table_remove(handles->shares, GUINT_TO_POINTER(share->id));
     }
     if (owner->n_containers == 0)
         g_hash_table_remove(handles->owners, &owner->ino);
-}
-
-/* The container's share, made when it is missing. With the lock held. */
-static Share *get_share(PvHandles *handles, PvContainer *container)
-{
-    Share *share = g_hash_table_lookup(handles->shares, container);
-
-    if (share == NULL) {
-        share = g_new0(Share, 1);
-        share->owner = get_owner(handles, container);
-        share->owner->n_containers++;
-        g_hash_table_insert(handles->shares, container, share);
-    }
-    return share;
 }
 
 /* With the lock held. */
@@ -154,107 +143,325 @@ static gboolean has_room(const PvHandles *handles, const Share *share)
            owner->n_containers <= max_containers;
 }
 
-int pv_handles_open(PvHandles *handles, guint64 ino, PvContainer *container, guint64 *ret_handle)
+/* With the lock held. */
+static void count_handle(PvHandles *handles, Share *share, int change)
+{
+    handles->n_used += (guint)change;
+    share->n_handles += (guint)change;
+    share->owner->n_handles += (guint)change;
+}
+
+/* With the lock held. */
+static void count_text(PvHandles *handles, Share *share, gsize old_length, gsize new_length)
+{
+    handles->text_bytes += new_length - old_length;
+    share->text_bytes += new_length - old_length;
+    share->owner->text_bytes += new_length - old_length;
+}
+
+static void push_free(PvHandles *handles, guint32 number)
+{
+    handles->slots[number].next_free = handles->first_free;
+    handles->first_free = number;
+}
+
+/* What an earlier worker has left. */
+static void take_over(PvHandles *handles)
+{
+    handles->first_free = NO_SLOT;
+    for (guint32 i = handles->n_slots; i-- > 0;) {
+        PvSharedHandle *entry = &handles->table[i];
+        Share *share;
+
+        if ((entry->generation & 1) == 0) {
+            /* A new table must not take an old one's handles for its own. */
+            if (entry->generation == 0)
+                entry->generation = g_random_int() & ~1u;
+            push_free(handles, i);
+            continue;
+        }
+        share = get_share(handles, entry);
+        handles->slots[i].share = share;
+        count_handle(handles, share, 1);
+        count_text(handles, share, 0, length_of(entry->text));
+    }
+}
+
+PvHandles *pv_handles_new(const PvShared *shared, guint n_slots, gsize max_text_bytes)
+{
+    PvHandles *handles = g_new0(PvHandles, 1);
+
+    handles->fd = shared->fd;
+    handles->table = shared->memory->handles;
+    handles->n_slots = MIN(n_slots, PV_SHARED_HANDLES);
+    handles->max_text_bytes = max_text_bytes;
+    handles->slots = g_new0(Slot, handles->n_slots);
+    handles->shares = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    handles->owners = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+    g_mutex_init(&handles->lock);
+    take_over(handles);
+    return handles;
+}
+
+void pv_handles_free(PvHandles *handles)
+{
+    if (handles == NULL)
+        return;
+    for (guint i = 0; i < handles->n_slots; i++)
+        g_clear_pointer(&handles->slots[i].container, pv_container_unref);
+    g_hash_table_unref(handles->shares);
+    g_hash_table_unref(handles->owners);
+    g_mutex_clear(&handles->lock);
+    g_free(handles->slots);
+    g_free(handles);
+}
+
+static guint64 handle_of(guint32 generation, guint32 number)
+{
+    return (guint64)generation << 32 | (number + 1);
+}
+
+/* The number of a handle's slot, or NO_SLOT. */
+static guint32 find_slot(PvHandles *handles, guint64 handle)
+{
+    guint32 number = (guint32)handle - 1, generation = (guint32)(handle >> 32);
+
+    if ((guint32)handle == 0 || number >= handles->n_slots || (generation & 1) == 0)
+        return NO_SLOT;
+    return load_generation(&handles->table[number]) == generation ? number : NO_SLOT;
+}
+
+int pv_handles_open(PvHandles *handles, guint64 ino, PvContainer *container, guint64 opener,
+                    guint64 *ret_handle)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
     guint32 number = handles->first_free;
+    PvSharedHandle *entry;
     Share *share;
-    Slot *slot;
 
     if (number == NO_SLOT)
         return -ENFILE;
-    share = get_share(handles, container);
+    entry = &handles->table[number];
+    entry->share = container != NULL ? container->id : 0;
+    entry->owner_ino = container != NULL ? container->owner_ino : 0;
+    entry->is_host_pidns = container != NULL && container->is_host_pidns;
+    share = get_share(handles, entry);
     if (!has_room(handles, share)) {
-        drop_unused(handles, container, share);
+        drop_unused(handles, share);
         return -ENFILE;
     }
-    share->n_handles++;
-    share->owner->n_handles++;
-
-    slot = &handles->slots[number];
-    handles->first_free = slot->next_free;
-    if (handles->first_free == NO_SLOT)
-        handles->last_free = NO_SLOT;
-    handles->n_used++;
-    slot->generation++;
-    slot->ino = ino;
-    slot->container = container != NULL ? pv_container_ref(container) : NULL;
-    slot->share = share;
-    *ret_handle = (guint64)slot->generation << 32 | (number + 1);
+    count_handle(handles, share, 1);
+    handles->first_free = handles->slots[number].next_free;
+    handles->slots[number] =
+        (Slot){.is_known = TRUE,
+               .container = container != NULL ? pv_container_ref(container) : NULL,
+               .share = share};
+    entry->ino = ino;
+    entry->opener = opener & ~PV_UNIQUE_RESENT;
+    entry->renderer[0] = entry->renderer[1] = 0;
+    store_text(entry, 0);
+    /* From here on it is open. */
+    __atomic_store_n(&entry->generation, entry->generation + 1, __ATOMIC_RELEASE);
+    *ret_handle = handle_of(entry->generation, number);
     return 0;
 }
 
-/* Put a free slot behind the others. With the lock held. */
-static void append_free(PvHandles *handles, guint32 number)
+gboolean pv_handles_find_opened(PvHandles *handles, guint64 ino, guint64 opener,
+                                guint64 *ret_handle)
 {
-    handles->slots[number].next_free = NO_SLOT;
-    if (handles->last_free == NO_SLOT)
-        handles->first_free = number;
-    else
-        handles->slots[handles->last_free].next_free = number;
-    handles->last_free = number;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
+
+    opener &= ~PV_UNIQUE_RESENT;
+    for (guint32 i = 0; i < handles->n_slots; i++) {
+        const PvSharedHandle *entry = &handles->table[i];
+        if (entry->opener == opener && entry->ino == ino && (entry->generation & 1) != 0) {
+            *ret_handle = handle_of(entry->generation, i);
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* Give the memory of a slot's texts back to the system, where it is worth it. */
+static void forget_texts(PvHandles *handles, guint32 number, gsize length)
+{
+    if (length == 0 || (number < WARM_SLOTS && length <= WARM_TEXT_BYTES))
+        return;
+    fallocate(handles->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+              pv_shared_text_offset(number, 0), 2 * (off_t)PV_SHARED_TEXT_BYTES);
 }
 
 void pv_handles_close(PvHandles *handles, guint64 handle)
 {
     g_autoptr(PvContainer) container = NULL; /* dropped after the lock: it may be the last one */
-    g_autoptr(GBytes) text = NULL;
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
-    Slot *slot = find_slot(handles, handle);
+    PvSharedHandle *entry;
+    guint32 number;
+    gsize length;
 
-    if (slot == NULL)
+    g_mutex_lock(&handles->lock);
+    number = find_slot(handles, handle);
+    if (number == NO_SLOT) {
+        g_mutex_unlock(&handles->lock);
         return;
-    container = g_steal_pointer(&slot->container);
-    text = g_steal_pointer(&slot->text);
-    if (text != NULL) {
-        slot->share->text_bytes -= g_bytes_get_size(text);
-        slot->share->owner->text_bytes -= g_bytes_get_size(text);
-        handles->text_bytes -= g_bytes_get_size(text);
     }
-    slot->share->n_handles--;
-    slot->share->owner->n_handles--;
-    drop_unused(handles, container, slot->share);
-    slot->share = NULL;
-    slot->generation++;
-    handles->n_used--;
-    append_free(handles, (guint32)handle - 1);
+    entry = &handles->table[number];
+    length = length_of(entry->text);
+    count_text(handles, handles->slots[number].share, length, 0);
+    count_handle(handles, handles->slots[number].share, -1);
+    drop_unused(handles, handles->slots[number].share);
+    handles->slots[number].share = NULL;
+    container = g_steal_pointer(&handles->slots[number].container);
+    __atomic_store_n(&entry->generation, entry->generation + 1, __ATOMIC_RELEASE);
+    g_mutex_unlock(&handles->lock);
+
+    forget_texts(handles, number, length);
+    g_mutex_lock(&handles->lock);
+    push_free(handles, number);
+    g_mutex_unlock(&handles->lock);
 }
 
-int pv_handles_get(PvHandles *handles, guint64 handle, guint64 ino, PvContainer **ret_container,
-                   GBytes **ret_text)
+int pv_handles_get(PvHandles *handles, guint64 handle, guint64 ino, PvHandleOwner *ret_owner)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
-    Slot *slot = find_slot(handles, handle);
+    guint32 number = find_slot(handles, handle);
+    const Slot *slot;
 
-    if (slot == NULL || slot->ino != ino)
+    if (number == NO_SLOT || handles->table[number].ino != ino)
         return -ENOENT;
-    *ret_container = slot->container != NULL ? pv_container_ref(slot->container) : NULL;
-    *ret_text = slot->text != NULL ? g_bytes_ref(slot->text) : NULL;
+    slot = &handles->slots[number];
+    ret_owner->is_known = slot->is_known;
+    ret_owner->share = handles->table[number].share;
+    ret_owner->container = slot->container != NULL ? pv_container_ref(slot->container) : NULL;
     return 0;
 }
 
-int pv_handles_publish(PvHandles *handles, guint64 handle, GBytes *text)
+void pv_handles_set_container(PvHandles *handles, guint64 handle, PvContainer *container)
 {
-    g_autoptr(GBytes) old = NULL;
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
-    Slot *slot = find_slot(handles, handle);
-    gsize new_bytes = g_bytes_get_size(text), old_bytes;
-    Owner *owner;
+    guint32 number = find_slot(handles, handle);
 
-    if (slot == NULL)
+    if (number == NO_SLOT || handles->slots[number].is_known)
+        return;
+    handles->slots[number].is_known = TRUE;
+    handles->slots[number].container = container != NULL ? pv_container_ref(container) : NULL;
+}
+
+/* Reserve the place beside the text that is there. 0 with the number of the new text; 1 when
+ * another thread has it. */
+static int begin_text(PvHandles *handles, guint64 handle, gsize length, guint32 *ret_number,
+                      guint64 *ret_text)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
+    guint32 number = find_slot(handles, handle);
+    const PvSharedHandle *entry;
+    const Share *share;
+    gsize old_length;
+
+    if (number == NO_SLOT)
         return -ENOENT;
-    owner = slot->share->owner;
-    old_bytes = slot->text != NULL ? g_bytes_get_size(slot->text) : 0;
-    if (handles->text_bytes - old_bytes + new_bytes > handles->max_text_bytes ||
-        slot->share->text_bytes - old_bytes + new_bytes > handles->max_text_bytes / SHARE_DIVISOR ||
-        owner->text_bytes - old_bytes + new_bytes > handles->max_text_bytes / owner->divisor)
+    entry = &handles->table[number];
+    old_length = length_of(entry->text);
+    share = handles->slots[number].share;
+    if (length > PV_SHARED_TEXT_BYTES ||
+        handles->text_bytes - old_length + length > handles->max_text_bytes ||
+        share->text_bytes - old_length + length > handles->max_text_bytes / SHARE_DIVISOR ||
+        share->owner->text_bytes - old_length + length >
+            handles->max_text_bytes / share->owner->divisor)
         return -ENOMEM;
-    handles->text_bytes += new_bytes - old_bytes;
-    slot->share->text_bytes += new_bytes - old_bytes;
-    owner->text_bytes += new_bytes - old_bytes;
-    old = g_steal_pointer(&slot->text);
-    slot->text = g_bytes_ref(text);
+    if (handles->slots[number].is_writing)
+        return 1;
+    handles->slots[number].is_writing = TRUE;
+    *ret_number = number;
+    /* Its number is never 0, which says that there is no text. */
+    *ret_text = (guint64)MAX((guint32)(entry->text >> 32) + 1, 1) << 32 | length;
     return 0;
+}
+
+static int finish_text(PvHandles *handles, guint64 handle, guint32 number, guint64 renderer,
+                       guint64 text, int result)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
+    PvSharedHandle *entry = &handles->table[number];
+
+    handles->slots[number].is_writing = FALSE;
+    if (result < 0)
+        return result;
+    if (find_slot(handles, handle) != number)
+        return -ENOENT;
+    count_text(handles, handles->slots[number].share, length_of(entry->text), length_of(text));
+    entry->renderer[place_of(text)] = renderer & ~PV_UNIQUE_RESENT;
+    store_text(entry, text);
+    return 0;
+}
+
+static int write_text(PvHandles *handles, guint32 number, guint64 text, const char *data)
+{
+    off_t offset = pv_shared_text_offset(number, place_of(text));
+    gsize written = 0;
+
+    while (written < length_of(text)) {
+        ssize_t n =
+            pwrite(handles->fd, data + written, length_of(text) - written, offset + (off_t)written);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        written += n > 0 ? (gsize)n : 0;
+    }
+    return 0;
+}
+
+int pv_handles_publish(PvHandles *handles, guint64 handle, guint64 renderer, const char *text,
+                       gsize length)
+{
+    guint64 number_and_length;
+    guint32 number;
+    int r = begin_text(handles, handle, length, &number, &number_and_length);
+
+    if (r != 0)
+        return MIN(r, 0);
+    r = write_text(handles, number, number_and_length, text);
+    return finish_text(handles, handle, number, renderer, number_and_length, r);
+}
+
+gboolean pv_handles_was_rendered_for(PvHandles *handles, guint64 handle, guint64 renderer)
+{
+    guint32 number = find_slot(handles, handle);
+    const PvSharedHandle *entry;
+    guint64 text;
+
+    if (number == NO_SLOT)
+        return FALSE;
+    entry = &handles->table[number];
+    text = load_text(entry);
+    return text != 0 && entry->renderer[place_of(text)] == (renderer & ~PV_UNIQUE_RESENT);
+}
+
+int pv_handles_read(PvHandles *handles, guint64 handle, gsize offset, gsize size, GString *out)
+{
+    guint32 number = find_slot(handles, handle);
+    gsize start = out->len;
+
+    if (number == NO_SLOT)
+        return -ENOENT;
+    for (guint i = 0; i < READ_TRIES; i++) {
+        guint64 text = load_text(&handles->table[number]);
+        gsize wanted = MIN(size, pv_sat_sub(length_of(text), offset));
+        ssize_t n;
+
+        if (text == 0)
+            return -ENODATA;
+        if (wanted == 0)
+            return 0;
+        g_string_set_size(out, start + wanted);
+        n = pread(handles->fd, out->str + start, wanted,
+                  pv_shared_text_offset(number, place_of(text)) + (off_t)offset);
+        /* While its number is still the newest, nobody has written in its place. */
+        if (n == (ssize_t)wanted && load_text(&handles->table[number]) == text)
+            return 0;
+        g_string_truncate(out, start);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+    }
+    return -ENODATA;
 }
 
 guint pv_handles_count(PvHandles *handles)

@@ -1,9 +1,5 @@
 /*
- * The FUSE server: libfuse's low-level callbacks over the tree and the handles, and the threads
- * that read requests.
- *
- * Why a loop of our own: libfuse's drops, when it ends, requests that it has read, and a reader
- * whose request is lost waits for ever.
+ * The FUSE server: libfuse's low-level callbacks over the tree and the handles.
  *
  * What makes a read cheap: entries and attributes are kept by the kernel for an hour (they never
  * change), FLUSH and POLL are answered ENOSYS once, ACCESS is the kernel's own business, and a text
@@ -14,6 +10,7 @@
 #include "procview/server.h"
 
 #include "handles.h"
+#include "internal.h"
 #include "tree.h"
 
 #include "procview/error.h"
@@ -24,44 +21,16 @@
 #include <fcntl.h>
 #include <fuse3/fuse_log.h>
 #include <fuse3/fuse_lowlevel.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define KEEP_SECONDS     3600.0       /* how long the kernel may keep what never changes */
-#define WRITE_BYTES_MAX  (128 * 1024) /* bounds reads too */
-#define REQUEST_BYTES    (WRITE_BYTES_MAX + 8192)
-#define TEXT_BYTES_MAX   (4 * 1024 * 1024)
-#define TEXTS_BYTES_MAX  (256 * 1024 * 1024)
-#define HANDLES_MAX      16384
-#define THREADS_MIN      2
-#define THREADS_MAX      64
-#define STOP_TIMEOUT_SEC 5
+#define KEEP_SECONDS    3600.0       /* how long the kernel may keep what never changes */
+#define WRITE_BYTES_MAX (128 * 1024) /* bounds reads too */
+#define TEXTS_BYTES_MAX (128 * 1024 * 1024)
 
-typedef enum { WORKER_IDLE, WORKER_BUSY, WORKER_ENDED } WorkerState;
-
-typedef struct {
-    PvServer *server;
-    pthread_t thread;
-    gint state;    /* atomic; a WorkerState. IDLE: about to read, or reading */
-    char *request; /* [REQUEST_BYTES] */
-} Worker;
-
-struct PvServer {
-    PvServerOptions options;
-    PvTree *tree;
-    PvHandles *handles;
-    struct fuse_session *session;
-    int fd;          /* closed by the session */
-    Worker *workers; /* [n_workers] */
-    guint n_workers;
-    guint n_started;
-    gint stopping; /* atomic */
-    gint gone;     /* atomic: on_gone was called */
-};
+G_STATIC_ASSERT(PV_SHARED_REQUEST_BYTES >= WRITE_BYTES_MAX + 8192);
 
 static PvServer *server_of(fuse_req_t req)
 {
@@ -134,24 +103,36 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- open files ---- */
 
-/* Take a handle for the caller. The container is looked for here, once, and not at each read. */
+/*
+ * Take a handle for the caller. The container is looked for here, once, and not at each read. A
+ * request that a worker died of, or before it could answer, is given the handle that it was given
+ * then.
+ */
 static void open_node(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     PvServer *server = server_of(req);
     PvCaller caller = caller_of(req);
+    const PvRequest *request = pv_request_current();
     g_autoptr(PvContainer) container = NULL;
+    gboolean is_old;
     guint64 handle = 0;
-    int r = pv_tree_find_container(server->tree, &caller, ino, &container);
+    int r = 0;
 
-    if (r == 0)
-        r = pv_handles_open(server->handles, ino, container, &handle);
+    is_old = request->is_repeated &&
+             pv_handles_find_opened(server->handles, ino, request->unique, &handle);
+    if (!is_old) {
+        r = pv_tree_find_container(server->tree, &caller, ino, &container);
+        if (r == 0)
+            r = pv_handles_open(server->handles, ino, container, request->unique, &handle);
+    }
     if (r < 0) {
         fuse_reply_err(req, -r);
         return;
     }
     fi->fh = handle;
-    /* The opener was killed meanwhile: there will be no RELEASE. */
-    if (fuse_reply_open(req, fi) < 0)
+    /* The kernel does not want the answer: there will be no RELEASE. But it may have had an earlier
+     * one. */
+    if (fuse_reply_open(req, fi) < 0 && !is_old)
         pv_handles_close(server->handles, handle);
 }
 
@@ -184,44 +165,84 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 typedef int (*MakeTextFunc)(fuse_req_t req, PvContainer *container, fuse_ino_t ino, GString *out);
 
 /*
- * The text that a read is a slice of: at offset 0 a new one, which the handle keeps, else the one
- * that the handle has. A handle that is not known (it is of an earlier server) is as good as a new
- * one of the reader.
+ * Whose text is to be shown. The opener's container was found by an earlier worker, or the handle
+ * is not known at all (its memory is lost): then it is mostly the reader's.
  */
-static int get_text(fuse_req_t req, fuse_ino_t ino, guint64 handle, off_t offset,
-                    MakeTextFunc make_text, GBytes **ret_text)
+static int find_owner(fuse_req_t req, fuse_ino_t ino, guint64 handle, gboolean *ret_has_handle,
+                      PvContainer **ret_container)
 {
     PvServer *server = server_of(req);
     PvCaller caller = caller_of(req);
     g_autoptr(PvContainer) container = NULL;
-    g_autoptr(GBytes) text = NULL;
-    GString *out;
-    int r = pv_handles_get(server->handles, handle, ino, &container, &text);
+    PvHandleOwner owner;
+    int r = pv_handles_get(server->handles, handle, ino, &owner);
 
-    if (r == 0 && offset != 0 && text != NULL) {
-        *ret_text = g_steal_pointer(&text);
+    *ret_has_handle = r == 0;
+    if (r == 0 && owner.is_known) {
+        *ret_container = owner.container;
         return 0;
     }
-    if (r < 0) {
-        r = pv_tree_find_container(server->tree, &caller, ino, &container);
-        if (r < 0)
-            return r;
+    if (r < 0 || owner.share != 0) {
+        int found = pv_tree_find_container(server->tree, &caller, ino, &container);
+        if (found < 0)
+            return found;
     }
-    g_clear_pointer(&text, g_bytes_unref);
-    out = g_string_sized_new(4096);
-    r = make_text(req, container, ino, out);
-    if (r == 0 && out->len > TEXT_BYTES_MAX)
-        r = -EFBIG;
-    if (r < 0) {
-        g_string_free(out, TRUE);
-        return r;
+    if (r == 0 && owner.share != 0 && (container == NULL || container->id != owner.share)) {
+        PvContainer *opener = pv_tree_find_container_by_id(server->tree, owner.share);
+        if (opener != NULL) {
+            g_clear_pointer(&container, pv_container_unref);
+            container = opener;
+        }
     }
-    text = g_string_free_to_bytes(out);
-    r = pv_handles_publish(server->handles, handle, text);
-    if (r < 0 && r != -ENOENT)
-        return r;
-    *ret_text = g_steal_pointer(&text);
+    if (r == 0)
+        pv_handles_set_container(server->handles, handle, container);
+    *ret_container = g_steal_pointer(&container);
     return 0;
+}
+
+/* Make a node's text anew, and keep it in the handle, when there is one. */
+static int render_text(fuse_req_t req, fuse_ino_t ino, guint64 handle, MakeTextFunc make_text,
+                       GString *out)
+{
+    PvServer *server = server_of(req);
+    g_autoptr(PvContainer) container = NULL;
+    gboolean has_handle;
+    int r = find_owner(req, ino, handle, &has_handle, &container);
+
+    if (r == 0)
+        r = make_text(req, container, ino, out);
+    if (r == 0 && out->len > PV_SHARED_TEXT_BYTES)
+        r = -EFBIG;
+    if (r < 0 || !has_handle)
+        return r;
+    r = pv_handles_publish(server->handles, handle, pv_request_current()->unique, out->str,
+                           out->len);
+    return r == -ENOENT ? 0 : r;
+}
+
+/*
+ * The text that a read is a slice of: at offset 0 a new one, which the handle keeps, else the one
+ * that the handle has. A request that is served for the second time gets what it got: its reader
+ * may have gone on with it.
+ *
+ * size     how much of it is wanted, from `offset` on
+ * ret_at   where that begins in `out`
+ */
+static int get_text(fuse_req_t req, fuse_ino_t ino, guint64 handle, gsize offset, gsize size,
+                    MakeTextFunc make_text, GString *out, gsize *ret_at)
+{
+    PvServer *server = server_of(req);
+    const PvRequest *request = pv_request_current();
+    int r = -ENODATA;
+
+    *ret_at = 0;
+    if (offset != 0 || (request->is_repeated &&
+                        pv_handles_was_rendered_for(server->handles, handle, request->unique)))
+        r = pv_handles_read(server->handles, handle, offset, size, out);
+    if (r != -ENODATA && r != -ENOENT)
+        return r;
+    *ret_at = offset;
+    return render_text(req, ino, handle, make_text, out);
 }
 
 static int make_file_text(fuse_req_t req, PvContainer *container, fuse_ino_t ino, GString *out)
@@ -229,13 +250,20 @@ static int make_file_text(fuse_req_t req, PvContainer *container, fuse_ino_t ino
     return pv_tree_render(server_of(req)->tree, container, ino, out);
 }
 
+static void reply_slice(fuse_req_t req, const GString *text, gsize at, gsize size)
+{
+    if (at >= text->len)
+        fuse_reply_buf(req, NULL, 0);
+    else
+        fuse_reply_buf(req, text->str + at, MIN(size, text->len - at));
+}
+
 /* Valid replies: fuse_reply_buf, fuse_reply_err. */
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                     struct fuse_file_info *fi)
 {
-    g_autoptr(GBytes) text = NULL;
-    const char *data;
-    gsize length;
+    g_autoptr(GString) text = g_string_sized_new(4096);
+    gsize at = 0;
     int r;
 
     /* A read without an owner is the kernel's own, to fill the page cache, which all containers
@@ -244,16 +272,12 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     if (offset < 0 || fi->lock_owner == 0)
         r = -EINVAL;
     else
-        r = get_text(req, ino, fi->fh, offset, make_file_text, &text);
-    if (r < 0) {
+        r = get_text(req, ino, fi->fh, (gsize)offset, MIN(size, WRITE_BYTES_MAX), make_file_text,
+                     text, &at);
+    if (r < 0)
         fuse_reply_err(req, -r);
-        return;
-    }
-    data = g_bytes_get_data(text, &length);
-    if ((guint64)offset >= length)
-        fuse_reply_buf(req, NULL, 0);
     else
-        fuse_reply_buf(req, data + offset, MIN(size, length - (gsize)offset));
+        reply_slice(req, text, at, size);
 }
 
 /* ---- open directories: their text is the entries as the kernel wants them, an entry's offset its
@@ -314,20 +338,25 @@ static gsize whole_entries(const char *data, gsize length, gsize offset, gsize s
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                        struct fuse_file_info *fi)
 {
-    g_autoptr(GBytes) text = NULL;
-    const char *data;
-    gsize length;
-    int r = offset < 0 ? -EINVAL : get_text(req, ino, fi->fh, offset, make_dir_text, &text);
+    g_autoptr(GString) text = g_string_sized_new(4096);
+    gsize start = (gsize)offset;
+    int r = -ENODATA;
 
-    if (r < 0) {
-        fuse_reply_err(req, -r);
+    if (offset < 0) {
+        fuse_reply_err(req, EINVAL);
         return;
     }
-    data = g_bytes_get_data(text, &length);
-    if ((guint64)offset >= length)
+    /* Where an entry begins is told by those before it: all of them are wanted. */
+    if (offset != 0)
+        r = pv_handles_read(server_of(req)->handles, fi->fh, 0, PV_SHARED_TEXT_BYTES, text);
+    if (r == -ENODATA || r == -ENOENT)
+        r = render_text(req, ino, fi->fh, make_dir_text, text);
+    if (r < 0)
+        fuse_reply_err(req, -r);
+    else if (start >= text->len)
         fuse_reply_buf(req, NULL, 0);
     else
-        fuse_reply_buf(req, data + offset, whole_entries(data, length, (gsize)offset, size));
+        fuse_reply_buf(req, text->str + start, whole_entries(text->str, text->len, start, size));
 }
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
@@ -371,38 +400,7 @@ static void log_message(enum fuse_log_level level, const char *format, va_list a
            "libfuse: %s", text);
 }
 
-/* ---- threads ---- */
-
-static void mount_gone(PvServer *server)
-{
-    if (g_atomic_int_compare_and_exchange(&server->gone, 0, 1) && server->options.on_gone != NULL &&
-        !g_atomic_int_get(&server->stopping))
-        server->options.on_gone(server->options.on_gone_data);
-}
-
-static void *serve(void *data)
-{
-    Worker *worker = data;
-    PvServer *server = worker->server;
-
-    while (!g_atomic_int_get(&server->stopping)) {
-        struct fuse_buf buf = {.mem = worker->request};
-        ssize_t n = read(server->fd, worker->request, REQUEST_BYTES);
-
-        if (n > 0) {
-            g_atomic_int_set(&worker->state, WORKER_BUSY);
-            buf.size = (size_t)n;
-            fuse_session_process_buf(server->session, &buf);
-            g_atomic_int_set(&worker->state, WORKER_IDLE);
-        } else if (n < 0 && errno != EINTR && errno != EAGAIN && errno != ENOENT) {
-            /* ENOENT: the request was interrupted before it was read. ENODEV: unmounted. */
-            mount_gone(server);
-            break;
-        }
-    }
-    g_atomic_int_set(&worker->state, WORKER_ENDED);
-    return NULL;
-}
+/* ---- the server ---- */
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
@@ -414,12 +412,6 @@ static ssize_t io_read(int fd, void *buf, size_t size, void *userdata)
 {
     (void)userdata;
     return read(fd, buf, size);
-}
-
-static guint choose_threads(guint wanted)
-{
-    return CLAMP(wanted != 0 ? wanted : g_get_num_processors(), wanted != 0 ? 1 : THREADS_MIN,
-                 wanted != 0 ? THREADS_MAX : 8);
 }
 
 PvServer *pv_server_new(PvHost *host, PvContainers *containers, PvViews *views,
@@ -434,11 +426,14 @@ PvServer *pv_server_new(PvHost *host, PvContainers *containers, PvViews *views,
 
     fuse_set_log_func(log_message);
     server->options = *options;
+    server->memory = options->shared->memory;
     server->fd = -1;
     server->tree = pv_tree_new(host, containers, views, error);
     if (server->tree == NULL)
         return NULL;
-    server->handles = pv_handles_new(HANDLES_MAX, TEXTS_BYTES_MAX);
+    pv_tree_set_time(server->tree, server->memory->mount_sec);
+    if (options->is_safe)
+        pv_tree_show_host(server->tree);
     server->session = fuse_session_new(&args, &operations, sizeof operations, server);
     fuse_opt_free_args(&args);
     if (server->session == NULL) {
@@ -451,12 +446,7 @@ PvServer *pv_server_new(PvHost *host, PvContainers *containers, PvViews *views,
         return NULL;
     }
     server->fd = pv_steal_fd(&fd);
-    server->n_workers = choose_threads(options->threads);
-    server->workers = g_new0(Worker, server->n_workers);
-    for (guint i = 0; i < server->n_workers; i++) {
-        server->workers[i].server = server;
-        server->workers[i].request = g_malloc(REQUEST_BYTES);
-    }
+    pv_threads_prepare(server);
     return g_steal_pointer(&server);
 }
 
@@ -464,9 +454,7 @@ void pv_server_free(PvServer *server)
 {
     if (server == NULL)
         return;
-    for (guint i = 0; i < server->n_workers; i++)
-        g_free(server->workers[i].request);
-    g_free(server->workers);
+    g_free(server->threads);
     if (server->session != NULL)
         fuse_session_destroy(server->session); /* closes the descriptor */
     pv_handles_free(server->handles);
@@ -474,63 +462,31 @@ void pv_server_free(PvServer *server)
     g_free(server);
 }
 
-static void wake(int signal_number)
+/* The recorded FUSE_INIT goes first: libfuse wants it, and the kernel waits for the first worker's
+ * answer; to a later one it says ENOENT. */
+static void replay_init(PvServer *server)
 {
-    (void)signal_number;
+    struct fuse_buf buf = {.mem = server->memory->init, .size = server->memory->init_bytes};
+
+    fuse_session_process_buf(server->session, &buf);
 }
 
 gboolean pv_server_start(PvServer *server, GError **error)
 {
-    /* Without SA_RESTART: read() is to return. */
-    struct sigaction action = {.sa_handler = wake};
-    sigset_t all_but_wake, before;
-    int r = 0;
-
-    sigaction(SIGRTMIN, &action, NULL);
-    sigfillset(&all_but_wake);
-    sigdelset(&all_but_wake, SIGRTMIN);
-    pthread_sigmask(SIG_SETMASK, &all_but_wake, &before);
-    while (r == 0 && server->n_started < server->n_workers) {
-        Worker *worker = &server->workers[server->n_started];
-        r = pthread_create(&worker->thread, NULL, serve, worker);
-        if (r == 0)
-            server->n_started++;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (r != 0) {
-        pv_server_stop(server);
-        return pv_error_set_errno(error, r, "cannot start a thread");
-    }
-    return TRUE;
+    /* Only now: until here another worker may have been writing to the table. */
+    server->handles = pv_handles_new(server->options.shared, PV_SHARED_HANDLES, TEXTS_BYTES_MAX);
+    replay_init(server);
+    return pv_threads_start(server, error);
 }
 
-gboolean pv_server_stop(PvServer *server)
+void pv_server_process(PvServer *server, void *request, gsize size)
 {
-    gint64 until = g_get_monotonic_time() + STOP_TIMEOUT_SEC * G_USEC_PER_SEC;
-    guint n_ended;
+    struct fuse_buf buf = {.mem = request, .size = size};
 
-    g_atomic_int_set(&server->stopping, 1);
-    do {
-        n_ended = 0;
-        for (guint i = 0; i < server->n_started; i++) {
-            switch (g_atomic_int_get(&server->workers[i].state)) {
-            case WORKER_IDLE:
-                /* It may have looked at the flag just before: again until it has ended. */
-                pthread_kill(server->workers[i].thread, SIGRTMIN);
-                break;
-            case WORKER_ENDED:
-                n_ended++;
-                break;
-            }
-        }
-        if (n_ended < server->n_started) {
-            if (g_get_monotonic_time() >= until)
-                return FALSE;
-            g_usleep(1000);
-        }
-    } while (n_ended < server->n_started);
-    for (guint i = 0; i < server->n_started; i++)
-        pthread_join(server->workers[i].thread, NULL);
-    server->n_started = 0;
-    return TRUE;
+    fuse_session_process_buf(server->session, &buf);
+}
+
+guint pv_server_count_handles(PvServer *server)
+{
+    return server->handles != NULL ? pv_handles_count(server->handles) : 0;
 }

@@ -50,6 +50,7 @@ struct PvTree {
     struct timespec start;      /* the time of every file */
     struct stat pidns;          /* of the daemon's own pid namespace */
     off_t file_bytes[ROWS_MAX]; /* st_size by a row's number */
+    gboolean shows_host;        /* to everybody */
 };
 
 /* ---- building ---- */
@@ -192,6 +193,16 @@ PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GErr
     return g_steal_pointer(&tree);
 }
 
+void pv_tree_set_time(PvTree *tree, gint64 sec)
+{
+    tree->start = (struct timespec){.tv_sec = sec};
+}
+
+void pv_tree_show_host(PvTree *tree)
+{
+    tree->shows_host = TRUE;
+}
+
 void pv_tree_free(PvTree *tree)
 {
     if (tree == NULL)
@@ -270,6 +281,10 @@ static PvContainer *container_by_id(PvTree *tree, guint32 id)
 static int find_container(PvTree *tree, const PvCaller *caller, const PvNode *node,
                           PvContainer **ret_container)
 {
+    if (tree->shows_host) {
+        *ret_container = NULL;
+        return 0;
+    }
     if (node->container_id == 0) {
         *ret_container = pv_containers_find(tree->containers, caller->tid, NULL);
         return 0;
@@ -286,6 +301,11 @@ int pv_tree_find_container(PvTree *tree, const PvCaller *caller, guint64 ino,
     if (!pv_node_decode(ino, &node))
         return -ESTALE;
     return find_container(tree, caller, &node, ret_container);
+}
+
+PvContainer *pv_tree_find_container_by_id(PvTree *tree, guint32 id)
+{
+    return tree->shows_host ? NULL : container_by_id(tree, id);
 }
 
 /* The CPUs for a container; those of the host when they cannot be told. */

@@ -34,6 +34,12 @@ PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GErr
 void pv_tree_free(PvTree *tree);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvTree, pv_tree_free)
 
+/* The time of every file, seconds since 1970; the tree's own start where it is not set. */
+void pv_tree_set_time(PvTree *tree, gint64 sec);
+
+/* From now on everybody sees what the kernel's own files say, and no container is looked for. */
+void pv_tree_show_host(PvTree *tree);
+
 /*
  * A name in a directory.
  * ret_entry  differs is also set with -ENOENT: whether that may be remembered
@@ -51,6 +57,9 @@ int pv_tree_readlink(PvTree *tree, const PvCaller *caller, guint64 ino, GString 
  */
 int pv_tree_find_container(PvTree *tree, const PvCaller *caller, guint64 ino,
                            PvContainer **ret_container);
+
+/* A container by its id, cached or not: a reference, or NULL. It may cost a walk over /proc. */
+PvContainer *pv_tree_find_container_by_id(PvTree *tree, guint32 id);
 
 /* Append the text of a file. -EISDIR, -ELOOP for what is none. */
 int pv_tree_render(PvTree *tree, PvContainer *container, guint64 ino, GString *out);

@@ -239,7 +239,9 @@ static char *start_daemon(PvLaunchViews *views, const char *name, GError **error
     if (path == NULL || !make_own_dir(views, name, error))
         return NULL;
     g_autofree char *state_option = g_strdup_printf("--state-dir=%s/state", views->own_dir);
-    char *argv[] = {path, state_option, views->dir, NULL};
+    /* In one process: with a worker of its own it would outlive a launcher that is killed. */
+    char standalone_option[] = "--standalone";
+    char *argv[] = {path, standalone_option, state_option, views->dir, NULL};
     if (pipe2(fds, O_CLOEXEC) < 0) {
         pv_error_set_errno(error, errno, "pipe2");
         return NULL;

@@ -233,22 +233,22 @@ static PvMountResult resolve_mountpoint(PvMount *mount, const char *path)
 
 /* ---- the lock ---- */
 
-/* STATE_DIR/mount-PATH.lock, with the slashes of PATH as '-' and its '-' and '%' escaped: one name
- * a path. */
-static int lock_path(PvMount *mount, const char *state_dir)
+/* The slashes of the path become '-', its '-' and '%' are escaped: one name a path. */
+int pv_mount_state_path(const char *state_dir, const char *prefix, const char *mountpoint,
+                        const char *suffix, char *ret_path, size_t size)
 {
-    size_t n = (size_t)snprintf(mount->lock_path, sizeof mount->lock_path, "%s/mount", state_dir);
+    size_t n = (size_t)snprintf(ret_path, size, "%s/%s", state_dir, prefix);
 
-    for (const char *c = mount->mountpoint; *c != '\0' && n + 16 < sizeof mount->lock_path; c++) {
+    for (const char *c = mountpoint; *c != '\0' && n + 16 < size; c++) {
         if (*c == '-' || *c == '%')
-            n += (size_t)sprintf(mount->lock_path + n, "%%%02x", (unsigned char)*c);
+            n += (size_t)sprintf(ret_path + n, "%%%02x", (unsigned char)*c);
         else
-            mount->lock_path[n++] = *c == '/' ? '-' : *c;
+            ret_path[n++] = *c == '/' ? '-' : *c;
     }
-    if (n + 16 >= sizeof mount->lock_path)
+    if (n + 16 >= size)
         return -ENAMETOOLONG;
-    strcpy(mount->lock_path + n, ".lock");
-    return strlen(strrchr(mount->lock_path, '/') + 1) > NAME_MAX ? -ENAMETOOLONG : 0;
+    snprintf(ret_path + n, size - n, ".%s", suffix);
+    return strlen(strrchr(ret_path, '/') + 1) > NAME_MAX ? -ENAMETOOLONG : 0;
 }
 
 /*
@@ -299,7 +299,8 @@ static PvMountResult take_lock(PvMount *mount, const char *state_dir)
     int r = make_directories(state_dir, 0755);
 
     if (r == 0)
-        r = lock_path(mount, state_dir);
+        r = pv_mount_state_path(state_dir, "mount", mount->mountpoint, "lock", mount->lock_path,
+                                sizeof mount->lock_path);
     if (r < 0)
         return fail(mount, PV_MOUNT_FAILED, "%s: %s", state_dir, strerror(-r));
     r = lock(mount);
@@ -377,7 +378,7 @@ static void abandon(PvMount *mount)
     unlock(mount);
 }
 
-PvMountResult pv_mount_open(PvMount *mount, const char *mountpoint, const char *state_dir)
+PvMountResult pv_mount_lock(PvMount *mount, const char *mountpoint, const char *state_dir)
 {
     PvMountResult result;
 
@@ -390,13 +391,82 @@ PvMountResult pv_mount_open(PvMount *mount, const char *mountpoint, const char *
         result = resolve_mountpoint(mount, mountpoint);
     if (result == PV_MOUNT_OK)
         result = take_lock(mount, state_dir);
-    if (result == PV_MOUNT_OK)
-        result = clear_mountpoint(mount);
+    if (result != PV_MOUNT_OK)
+        abandon(mount);
+    return result;
+}
+
+PvMountResult pv_mount_put(PvMount *mount)
+{
+    PvMountResult result = clear_mountpoint(mount);
+
     if (result == PV_MOUNT_OK)
         result = put_mount(mount);
     if (result != PV_MOUNT_OK)
         abandon(mount);
     return result;
+}
+
+PvMountResult pv_mount_open(PvMount *mount, const char *mountpoint, const char *state_dir)
+{
+    PvMountResult result = pv_mount_lock(mount, mountpoint, state_dir);
+
+    return result == PV_MOUNT_OK ? pv_mount_put(mount) : result;
+}
+
+void pv_mount_resume(PvMount *mount, const char *mountpoint, const char *lock_path, int lock_fd)
+{
+    memset(mount, 0, sizeof *mount);
+    mount->fuse_fd = -1;
+    mount->lock_fd = lock_fd;
+    snprintf(mount->mountpoint, sizeof mount->mountpoint, "%s", mountpoint);
+    snprintf(mount->lock_path, sizeof mount->lock_path, "%s", lock_path);
+}
+
+int pv_mount_is_there(const PvMount *mount)
+{
+    char type[64];
+
+    return mounted_type(mount->mountpoint, type, sizeof type) == 0 &&
+           strcmp(type, PV_MOUNT_TYPE) == 0;
+}
+
+int pv_mount_is_dead(const PvMount *mount)
+{
+    return probe(mount) == PROBE_DEAD;
+}
+
+int pv_mount_describe(const PvMount *mount, int shared_fd)
+{
+    if (ftruncate(mount->lock_fd, 0) < 0 || lseek(mount->lock_fd, 0, SEEK_SET) < 0 ||
+        dprintf(mount->lock_fd, "%d\n%d\n", (int)getpid(), shared_fd) < 0)
+        return -errno;
+    return 0;
+}
+
+int pv_mount_read_init(const PvMount *mount, PvSharedMemory *memory)
+{
+    PvSharedSlot *slot = &memory->slots[0];
+    ssize_t n;
+
+    do
+        n = read(mount->fuse_fd, slot->request, sizeof slot->request);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    if ((size_t)n > sizeof memory->init)
+        return -EMSGSIZE;
+    memcpy(memory->init, slot->request, (size_t)n);
+    memory->init_bytes = (uint32_t)n;
+    pv_shared_slot_clear(slot);
+    memcpy(memory->mountpoint, mount->mountpoint, sizeof memory->mountpoint);
+    memory->mount_sec = time(NULL);
+    return 0;
+}
+
+void pv_mount_leave(PvMount *mount)
+{
+    unlock(mount);
 }
 
 int pv_mount_close(PvMount *mount)

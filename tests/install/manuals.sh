@@ -43,7 +43,7 @@ done
 for option in $("$procviewd" --help | options_of); do
     has procviewd.8 "$option"
     case $option in
-    --config | --version | --help) ;;
+    --config | --standalone | --version | --help) ;;
     *) has procview.conf.5 "${option#--} =" ;;
     esac
 done

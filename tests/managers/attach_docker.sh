@@ -100,5 +100,5 @@ contains "without a daemon the cause is told" "$(attach pv-web 2>&1 || true)" \
     "is procviewd running?"
 start_procviewd
 contains "after a restart of the daemon" "$(attach pv-web pv-closed)" \
-    "files attached in place of dead ones"
+    "files attached"
 equal "the views are back" "$(total_in pv-web)" 131072

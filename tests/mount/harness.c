@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -244,7 +245,91 @@ PvtDaemon *pvt_daemon_start_after(const PvtDaemon *other)
     return launch(g_strdup(other->base), NULL);
 }
 
+/* The process that serves, by the file in which it says so; 0 when there is none, or it is no
+ * worker of this daemon (any more). */
+static pid_t find_worker(const char *state_dir)
+{
+    GDir *dir = g_dir_open(state_dir, 0, NULL);
+    const char *name;
+    pid_t pid = 0;
+
+    while (dir != NULL && pid == 0 && (name = g_dir_read_name(dir)) != NULL) {
+        g_autofree char *path = g_build_filename(state_dir, name, NULL);
+        g_autofree char *text = NULL;
+        g_autofree char *cmdline_path = NULL;
+        g_autofree char *cmdline = NULL;
+        gsize length;
+
+        if (!g_str_has_prefix(name, "worker-") || !g_file_get_contents(path, &text, NULL, NULL) ||
+            atoi(text) <= 1)
+            continue;
+        cmdline_path = g_strdup_printf("/proc/%d/cmdline", atoi(text));
+        if (g_file_get_contents(cmdline_path, &cmdline, &length, NULL) &&
+            memmem(cmdline, length, state_dir, strlen(state_dir)) != NULL)
+            pid = atoi(text);
+    }
+    if (dir != NULL)
+        g_dir_close(dir);
+    return pid;
+}
+
+/* All threads of the process have ended: it has no descriptors any more. */
+static gboolean has_ended(pid_t pid)
+{
+    struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    gboolean ended = p.fd < 0 || poll(&p, 1, 0) > 0;
+
+    if (p.fd >= 0)
+        close(p.fd);
+    return ended;
+}
+
+static void end_worker(const char *state_dir)
+{
+    pid_t pid = find_worker(state_dir);
+
+    if (pid <= 0)
+        return;
+    kill(pid, SIGKILL);
+    for (guint i = 0; i < 1000 && !has_ended(pid); i++)
+        pvt_sleep_msec(2);
+}
+
+pid_t pvt_daemon_worker(const PvtDaemon *daemon)
+{
+    return find_worker(daemon->state_dir);
+}
+
+/* Stop a child of ours, so that it starts no process while we look at those that it has started.
+ */
+static char **stop_and_list_children(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/children", (int)pid, (int)pid);
+    g_autofree char *text = NULL;
+
+    kill(pid, SIGSTOP);
+    waitpid(pid, NULL, WUNTRACED);
+    /* It may have ended by itself. */
+    return g_file_get_contents(path, &text, NULL, NULL) ? g_strsplit(text, " ", -1)
+                                                        : g_new0(char *, 1);
+}
+
 void pvt_daemon_kill(PvtDaemon *daemon)
+{
+    g_auto(GStrv) children = stop_and_list_children(daemon->pid);
+
+    pvt_daemon_kill_supervisor(daemon);
+    end_worker(daemon->state_dir);
+    for (guint i = 0; children[i] != NULL; i++) {
+        pid_t pid = atoi(children[i]);
+        if (pid > 0)
+            kill(pid, SIGKILL);
+        for (guint k = 0; pid > 0 && k < 1000 && !has_ended(pid); k++)
+            pvt_sleep_msec(2);
+    }
+}
+
+void pvt_daemon_kill_supervisor(PvtDaemon *daemon)
 {
     kill(daemon->pid, SIGKILL);
     waitpid(daemon->pid, NULL, 0);
@@ -325,10 +410,9 @@ static void end_daemons(void)
     for (guint i = 0; i < daemons->len; i++) {
         PvtDaemon *daemon = g_ptr_array_index(daemons, i);
 
-        if (daemon->pid > 0) {
-            kill(daemon->pid, SIGKILL);
-            waitpid(daemon->pid, NULL, 0);
-        }
+        if (daemon->pid > 0)
+            pvt_daemon_kill(daemon);
+        end_worker(daemon->state_dir);
         while (pvt_is_mounted(daemon->mountpoint) && umount2(daemon->mountpoint, MNT_DETACH) == 0)
             ;
         g_ptr_array_unref(daemon->expected);
@@ -408,6 +492,20 @@ static void remove_tree(const char *path)
     g_rmdir(path);
 }
 
+/* Workers outlive the daemons that started them. */
+static void end_workers(const char *folder)
+{
+    GDir *dir = g_dir_open(folder, 0, NULL);
+    const char *name;
+
+    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
+        g_autofree char *state_dir = g_build_filename(folder, name, "state", NULL);
+        end_worker(state_dir);
+    }
+    if (dir != NULL)
+        g_dir_close(dir);
+}
+
 /* Outlives the program, and removes what it may have left. Ends with the number of cgroups that
  * were there. */
 static pid_t start_guardian(int *ret_fd)
@@ -428,6 +526,7 @@ static pid_t start_guardian(int *ret_fd)
         close(fds[1]);
         while (read(fds[0], &byte, 1) > 0)
             ;
+        end_workers(folder);
         n = pvt_cgroups_sweep(prefix);
         remove_tree(folder);
         _exit((int)MIN(n, 100));

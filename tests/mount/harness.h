@@ -74,6 +74,12 @@ PvtDaemon *pvt_daemon_start_after(const PvtDaemon *other);
 /* SIGKILL: it has no time to do anything. What it mounted stays. */
 void pvt_daemon_kill(PvtDaemon *daemon);
 
+/* Kill the supervisor only: its worker serves on. */
+void pvt_daemon_kill_supervisor(PvtDaemon *daemon);
+
+/* The process that serves; 0 while there is none. */
+pid_t pvt_daemon_worker(const PvtDaemon *daemon);
+
 /* SIGTERM, and wait. Fails when the exit status is not 0, something stays mounted, or the log has a
  * warning or an error that was not expected. */
 void pvt_daemon_stop(PvtDaemon *daemon);

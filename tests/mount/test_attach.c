@@ -62,7 +62,9 @@ static void daemon_start(Daemon *daemon)
     if (daemon->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         path = path != NULL ? path : PROCVIEWD;
-        execl(path, "procviewd", "--state-dir", daemon->state_dir, daemon->dir, (char *)NULL);
+        /* In one process: some tests want its mount dead, or silent. */
+        execl(path, "procviewd", "--standalone", "--state-dir", daemon->state_dir, daemon->dir,
+              (char *)NULL);
         _exit(127);
     }
     for (int i = 0; i < WAIT_STEPS && !is_served(daemon->dir); i++)
@@ -471,6 +473,7 @@ static void a_hung_daemon_is_an_error_in_time(void **state)
 
     daemon_start(&daemon);
     kill(daemon.pid, SIGSTOP);
+    waitpid(daemon.pid, NULL, WUNTRACED); /* each of its threads */
     gint64 start_usec = g_get_monotonic_time();
     gboolean ok = pv_attach(daemon.dir, container.pid, results, &error);
     gint64 took_usec = g_get_monotonic_time() - start_usec;
@@ -513,6 +516,7 @@ static void a_hung_file_system_in_the_way_leaves_older_views_alone(void **state)
     g_autoptr(GPtrArray) first G_GNUC_UNUSED = attach(&container);
     int bound = bind_inside(&container, daemon.dir, "/proc/pressure");
     kill(daemon.pid, SIGSTOP);
+    waitpid(daemon.pid, NULL, WUNTRACED); /* each of its threads */
     g_autofree char *before = mountinfo_of(container.pid);
     gint64 start_usec = g_get_monotonic_time();
     gboolean ok = pv_attach(the_daemon.dir, container.pid, again, &error);
@@ -537,6 +541,7 @@ static void views_of_a_hung_daemon_are_replaced(void **state)
     daemon_start(&daemon);
     assert_true(pv_attach(daemon.dir, container.pid, first, NULL));
     kill(daemon.pid, SIGSTOP);
+    waitpid(daemon.pid, NULL, WUNTRACED); /* each of its threads */
     g_autoptr(GPtrArray) second = attach(&container);
     long fs = fs_of(&container, "/proc/meminfo");
     kill(daemon.pid, SIGCONT);

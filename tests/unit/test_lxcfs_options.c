@@ -1,6 +1,6 @@
 /* lxcfs's command line: what procviewd makes of it. */
 #include "lxcfs_options.h"
-#include "pidfile.h"
+#include "../../src/supervisor/pidfile.h"
 
 #include "procview/error.h"
 
@@ -181,7 +181,7 @@ static void test_pid_file_is_written_and_removed(void **state)
     g_autofree char *text = NULL;
 
     (void)state;
-    pv_pidfile_write(path);
+    assert_int_equal(pv_pidfile_write(path), 0);
     assert_true(g_file_get_contents(path, &text, NULL, NULL));
     assert_int_equal(g_ascii_strtoll(text, NULL, 10), getpid());
     pv_pidfile_remove(path);

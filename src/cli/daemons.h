@@ -1,0 +1,35 @@
+/*
+ * The daemons of this machine, found by what their supervisors write into the state directory, and
+ * looked at through the memory that they share with their workers. Nothing is asked of them: one
+ * that hangs holds nobody.
+ */
+#pragma once
+
+#include "procview/shared.h"
+
+#include <glib.h>
+
+typedef enum {
+    PV_DAEMON_SERVES,
+    PV_DAEMON_SAFE,     /* shows the kernel's own files to everybody */
+    PV_DAEMON_ORPHANED, /* a worker serves, but there is no supervisor */
+    PV_DAEMON_STALLED,  /* nobody serves just now */
+    PV_DAEMON_DEAD,     /* neither is there */
+} PvDaemonState;
+
+typedef struct {
+    PvDaemonState state;
+    char *mountpoint;
+    pid_t supervisor_pid; /* 0: there is none */
+    pid_t worker_pid;
+    guint64 n_served;
+    PvStatus status; /* zeros when DEAD */
+} PvDaemonInfo;
+
+void pv_daemon_info_free(PvDaemonInfo *info);
+
+/* A GPtrArray of PvDaemonInfo, or NULL. Errors: PERMISSION, FAILED. A state directory that is not
+ * there has no daemons. */
+GPtrArray *pv_daemons_list(const char *state_dir, GError **error);
+
+const char *pv_daemon_state_name(PvDaemonState state);

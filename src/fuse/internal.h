@@ -1,0 +1,55 @@
+/*
+ * What the server's two halves share: server.c knows FUSE's operations, threads.c reads requests
+ * and sees to it that none is lost.
+ */
+#pragma once
+
+#include "procview/server.h"
+
+#include "handles.h"
+#include "tree.h"
+
+#include <pthread.h>
+
+struct fuse_session;
+
+typedef enum { THREAD_IDLE, THREAD_BUSY, THREAD_ENDED } ThreadState;
+
+/* The request that a thread is serving. */
+typedef struct {
+    guint64 unique;       /* as the kernel gave it; 0: none */
+    gboolean is_repeated; /* an earlier worker may have served it, and may even have answered */
+} PvRequest;
+
+typedef struct {
+    PvServer *server;
+    guint number; /* of its slot, too */
+    pthread_t thread;
+    gint state; /* atomic; a ThreadState. IDLE: about to read, or reading */
+    PvRequest request;
+} PvThread;
+
+struct PvServer {
+    PvServerOptions options;
+    PvSharedMemory *memory;
+    PvTree *tree;
+    PvHandles *handles;
+    struct fuse_session *session;
+    int fd;            /* closed by the session */
+    PvThread *threads; /* [n_threads] */
+    guint n_threads;
+    guint n_started;
+    gboolean
+        replays;   /* the slots' requests are to be served again, as the kernel does not resend */
+    gint stopping; /* atomic */
+    gint gone;     /* atomic: on_gone was called */
+};
+
+/* The request that the calling thread is serving. */
+const PvRequest *pv_request_current(void);
+
+/* Have libfuse serve a request. */
+void pv_server_process(PvServer *server, void *request, gsize size);
+
+void pv_threads_prepare(PvServer *server);
+gboolean pv_threads_start(PvServer *server, GError **error);

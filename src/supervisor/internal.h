@@ -1,0 +1,107 @@
+/* What the supervisor's files share. */
+#pragma once
+
+#include "procview/mount.h"
+#include "procview/supervisor.h"
+
+#include <stdbool.h>
+
+#define CRASHES_REMEMBERED 20
+
+typedef struct {
+    pid_t pid; /* 0: there is none */
+    int pidfd;
+    int control; /* -1: of an adopted worker */
+    bool is_ready, is_serving;
+    bool is_told_to_go;
+    bool is_new_program;   /* the one that is installed now, not the one that is running */
+    bool is_retiring;      /* it was asked to end */
+    uint64_t kill_at_msec; /* when it is killed for not ending; 0: never */
+    bool was_hung;
+    uint64_t served_before; /* requests served by all when it was told to go */
+} Worker;
+
+/* A request that has been in its slot for some time, or the heartbeat. */
+typedef struct {
+    uint64_t value;
+    uint64_t since_msec;
+} Watch;
+
+typedef struct {
+    const PvSuperviseOptions *options;
+    char program[PATH_MAX]; /* where it is installed */
+    char worker_file[PATH_MAX];
+    PvMount mount;
+    PvShared shared;
+    int fuse_fd;
+    int signal_fd;
+    Worker active, standby;
+
+    bool has_served; /* since this supervisor was started */
+    bool is_stopping;
+    bool is_leaving; /* ends without unmounting */
+    bool is_upgrading;
+    bool upgrades_blindly;  /* its workers cannot use our memory: it has to come first */
+    bool wants_replacement; /* of the worker, as soon as the standby is ready */
+    uint64_t told_manager_msec;
+    int exit_status; /* -1 while it goes on */
+
+    uint64_t stall_since_nsec; /* 0: there is a worker */
+    uint64_t start_at_msec;    /* when a worker is started after a pause; 0: now */
+    uint64_t standby_at_msec;  /* the same for the standby; 0: there is one, or will be */
+
+    Watch slots[PV_SHARED_SLOTS];
+    Watch heartbeat;
+
+    bool is_safe;
+    unsigned n_barren; /* workers in a row that died before they had served anything */
+    uint64_t crash_msec[CRASHES_REMEMBERED]; /* a ring */
+    unsigned n_crashes;
+    uint64_t safe_until_msec;
+    uint64_t safe_msec; /* how long the next time */
+} Supervisor;
+
+/* ---- say.c: the log, as the rest of procview writes it ---- */
+
+void pv_say(char priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define say_error(...)   pv_say('3', __VA_ARGS__)
+#define say_warning(...) pv_say('4', __VA_ARGS__)
+#define say_info(...)    pv_say('6', __VA_ARGS__)
+
+/* ---- worker.c: processes ---- */
+
+uint64_t pv_now_msec(void);
+
+/* Start a worker; it waits to be told to go. `path`: the program, NULL for the one that is running.
+ * Returns 0 or a negative errno. */
+int pv_worker_start(Supervisor *self, const char *path, Worker *ret_worker);
+void pv_worker_signal(const Worker *worker, int signal_number);
+/* Kill it, without more ado, and forget it. */
+void pv_worker_drop(Worker *worker);
+void pv_worker_clear(Worker *worker);
+/* Run the helper that takes the views out of containers, for some seconds at most. */
+void pv_worker_detach_views(Supervisor *self);
+
+/* ---- adopt.c: what an earlier supervisor has left ---- */
+
+/* 0: the connection (and maybe a worker) was taken over; -ENOENT: there is nothing; a negative
+ * errno. */
+int pv_adopt(Supervisor *self);
+/* Take a worker over that an earlier supervisor has started and that began to serve only now. FALSE
+ * when there is none. */
+bool pv_adopt_worker(Supervisor *self);
+/* After pv_hand_over: TRUE when this process was somebody else before. */
+bool pv_take_over(Supervisor *self);
+/* Become the program that is installed. Returns only when that fails. */
+void pv_hand_over(Supervisor *self);
+void pv_store_fds(Supervisor *self);
+void pv_unstore_fds(void);
+
+/* ---- watch.c: what is wrong with workers ---- */
+
+/* Look at the worker's age; kill it when it hangs. */
+void pv_watch(Supervisor *self);
+void pv_watch_reset(Supervisor *self);
+/* A worker has ended: count it, find out what it died of, and decide what is done. `status` is that
+ * of waitid(2) with CLD_…; code 0 where it cannot be known. */
+void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status);

@@ -1,0 +1,183 @@
+/*
+ * What is wrong with workers: one that hangs, a request that kills them, a program that cannot
+ * live.
+ */
+#include "internal.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/* Workers in a row that die before they have served anything, and crashes within a minute, that
+ * make us serve the kernel's own files; for how long. */
+#define BARREN_MAX         8
+#define CRASHES_MSEC       60000
+#define SAFE_MSEC          60000
+#define SAFE_MAX_MSEC      3600000
+#define PAUSE_MSEC         1000
+#define BARREN_PAUSE_AFTER 3
+
+static const char *const END_NAMES[PV_END_KINDS] = {
+    [PV_END_KILLED] = "was killed (by somebody, or for want of memory)",
+    [PV_END_CRASHED] = "crashed",
+    [PV_END_HUNG] = "did not answer any more and was killed",
+    [PV_END_EXITED] = "ended by itself",
+    [PV_END_REPLACED] = "was replaced",
+};
+
+static uint64_t count_served(const PvSharedMemory *memory)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < PV_SHARED_SLOTS; i++)
+        sum += __atomic_load_n(&memory->slots[i].n_served, __ATOMIC_RELAXED);
+    return sum;
+}
+
+void pv_watch_reset(Supervisor *self)
+{
+    memset(self->slots, 0, sizeof self->slots);
+    self->heartbeat = (Watch){.since_msec = pv_now_msec()};
+    self->active.served_before = count_served(self->shared.memory);
+}
+
+/* For how long a value has been the same. */
+static uint64_t age_msec(Watch *watch, uint64_t value, uint64_t now)
+{
+    if (watch->value != value || watch->since_msec == 0)
+        *watch = (Watch){.value = value, .since_msec = now};
+    return now - watch->since_msec;
+}
+
+static void kill_hung(Supervisor *self, const char *what)
+{
+    say_warning("the worker %s for more than %u seconds: it is killed", what,
+                self->options->watchdog_sec);
+    self->active.was_hung = true;
+    pv_worker_signal(&self->active, SIGKILL);
+}
+
+void pv_watch(Supervisor *self)
+{
+    PvSharedMemory *memory = self->shared.memory;
+    uint64_t now = pv_now_msec(), limit = (uint64_t)self->options->watchdog_sec * 1000;
+    uint64_t beat = __atomic_load_n(&memory->status.heartbeat, __ATOMIC_RELAXED);
+    bool hangs = false;
+
+    if (limit == 0 || self->active.pid == 0 || !self->active.is_serving || self->active.was_hung ||
+        self->active.is_retiring)
+        return;
+    for (int i = 0; i < PV_SHARED_SLOTS; i++) {
+        uint64_t unique = pv_shared_slot_unique(&memory->slots[i]);
+        if (unique != 0 && age_msec(&self->slots[i], unique, now) > limit) {
+            pv_shared_poison_add(memory, unique);
+            hangs = true;
+        } else if (unique == 0) {
+            self->slots[i] = (Watch){0};
+        }
+    }
+    /* It beats each second. */
+    if (hangs)
+        kill_hung(self, "has been busy with one request");
+    else if (age_msec(&self->heartbeat, beat, now) > limit + 1500)
+        kill_hung(self, "has not moved");
+}
+
+/* ---- ends ---- */
+
+static PvEndKind kind_of(const Supervisor *self, const Worker *worker, int code, int status)
+{
+    if (worker->was_hung)
+        return PV_END_HUNG;
+    if (worker->is_retiring)
+        return PV_END_REPLACED;
+    if (code == CLD_EXITED) /* it ends like that when somebody sends it SIGTERM */
+        return status == 0 ? PV_END_KILLED : PV_END_EXITED;
+    if (code == 0)
+        return self->shared.memory->crash.kind != PV_CRASH_UNKNOWN ? PV_END_CRASHED : PV_END_KILLED;
+    return status == SIGKILL || status == SIGTERM ? PV_END_KILLED : PV_END_CRASHED;
+}
+
+/* Remember which request it was; when the worker could not say, any of them may have been. */
+static void blame(Supervisor *self)
+{
+    PvSharedMemory *memory = self->shared.memory;
+
+    if (memory->crash.kind == PV_CRASH_REQUEST) {
+        pv_shared_poison_add(memory, memory->crash.unique);
+    } else if (memory->crash.kind == PV_CRASH_UNKNOWN) {
+        for (int i = 0; i < PV_SHARED_SLOTS; i++) {
+            uint64_t unique = pv_shared_slot_unique(&memory->slots[i]);
+            if (unique != 0)
+                pv_shared_poison_add(memory, unique);
+        }
+    }
+}
+
+static bool crashes_often(Supervisor *self, uint64_t now)
+{
+    uint64_t *oldest = &self->crash_msec[self->n_crashes++ % CRASHES_REMEMBERED];
+    bool often = *oldest != 0 && now - *oldest < CRASHES_MSEC;
+
+    *oldest = now;
+    return often;
+}
+
+static void become_safe(Supervisor *self, const char *why, uint64_t now)
+{
+    PvStatus *status = &self->shared.memory->status;
+
+    snprintf(status->cause, sizeof status->cause, "%s", why);
+    status->is_safe = 1;
+    self->is_safe = true;
+    self->safe_msec = self->safe_msec == 0 ? SAFE_MSEC : self->safe_msec * 2;
+    if (self->safe_msec > SAFE_MAX_MSEC)
+        self->safe_msec = SAFE_MAX_MSEC;
+    self->safe_until_msec = now + self->safe_msec;
+    self->n_barren = 0;
+    memset(self->crash_msec, 0, sizeof self->crash_msec);
+    say_error("%s: the kernel's own files are served for the next %u seconds", why,
+              (unsigned)(self->safe_msec / 1000));
+    /* It is of the kind that dies. */
+    pv_worker_drop(&self->standby);
+}
+
+static void describe(const Worker *worker, PvEndKind kind, int code, int status)
+{
+    char how[64] = "";
+
+    if (kind == PV_END_CRASHED && code != 0)
+        snprintf(how, sizeof how, " (signal %d, %s)", status, strsignal(status));
+    else if (kind == PV_END_EXITED)
+        snprintf(how, sizeof how, " (exit status %d)", status);
+    say_warning("worker %d %s%s; another one goes on", (int)worker->pid, END_NAMES[kind], how);
+}
+
+void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
+{
+    PvSharedMemory *memory = self->shared.memory;
+    PvEndKind kind = kind_of(self, worker, code, status);
+    bool is_own_fault = kind == PV_END_EXITED ||
+                        (kind == PV_END_CRASHED && memory->crash.kind != PV_CRASH_OUTSIDE) ||
+                        (kind == PV_END_KILLED && !worker->is_serving);
+    bool is_barren = is_own_fault && count_served(memory) == worker->served_before;
+    uint64_t now = pv_now_msec();
+
+    memory->status.ends[kind]++;
+    if (kind == PV_END_REPLACED)
+        return;
+    describe(worker, kind, code, status);
+    if (kind == PV_END_CRASHED)
+        blame(self);
+    self->n_barren = is_barren ? self->n_barren + 1 : is_own_fault ? self->n_barren : 0;
+    if (self->is_safe) {
+        if (self->n_barren > BARREN_PAUSE_AFTER)
+            self->start_at_msec = now + PAUSE_MSEC;
+        return;
+    }
+    if (self->n_barren >= BARREN_MAX)
+        become_safe(self, "workers die before they serve anything", now);
+    else if (is_own_fault && crashes_often(self, now))
+        become_safe(self, "workers crash too often", now);
+}
