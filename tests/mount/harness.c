@@ -22,6 +22,7 @@
 static char prefix[32];
 static pid_t test_pid;     /* of the process that runs tests; a child that fails only exits */
 static GPtrArray *daemons; /* of PvtDaemon */
+static const struct CMUnitTest *current; /* the test that runs, as it was given to us */
 
 const char *pvt_prefix(void)
 {
@@ -458,21 +459,24 @@ int pvt_daemon_run(char **ret_output, const char *first_argument, ...)
 
 /* ---- the run ---- */
 
-/* A test that hangs ends the program; the guardian does the rest. */
-static int set_alarm(void **state)
+/* Before a test. One that hangs ends the program; the guardian does the rest. */
+static int begin(void **state)
 {
-    (void)state;
+    current = *state;
+    *state = current->initial_state;
     alarm(pvt_timeout_msec(60000) / 1000);
-    return 0;
+    return current->setup_func != NULL ? current->setup_func(state) : 0;
 }
 
+/* After it, whatever came of it. */
 static int clean_up(void **state)
 {
-    (void)state;
+    int own = current->teardown_func != NULL ? current->teardown_func(state) : 0;
+
     pvt_containers_end();
     end_daemons();
     pvt_cgroups_end();
-    return 0;
+    return own;
 }
 
 static void remove_tree(const char *path)
@@ -506,31 +510,44 @@ static void end_workers(const char *folder)
         g_dir_close(dir);
 }
 
+/* Until the program has ended, in whatever way, or closes its end of the pipe: which those may hold
+ * that it forked. */
+static void wait_for_program(int program_fd, int pipe_fd)
+{
+    struct pollfd fds[] = {{.fd = program_fd, .events = POLLIN}, {.fd = pipe_fd, .events = POLLIN}};
+
+    while (poll(fds, G_N_ELEMENTS(fds), -1) <= 0)
+        ;
+}
+
 /* Outlives the program, and removes what it may have left. Ends with the number of cgroups that
  * were there. */
 static pid_t start_guardian(int *ret_fd)
 {
     g_autofree char *folder = pvt_path("");
+    int program_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     int fds[2];
     pid_t pid;
 
-    if (pipe2(fds, O_CLOEXEC) < 0 || (pid = fork()) < 0)
+    if (program_fd < 0 || pipe2(fds, O_CLOEXEC) < 0 || (pid = fork()) < 0)
         return -1;
+    /* A group of its own: what ends the program's group is not meant for it. Both set it: so it has
+     * been set for both. */
+    setpgid(pid, pid);
     if (pid == 0) {
-        char byte;
         guint n;
 
-        setsid();
         signal(SIGTERM, SIG_IGN);
         signal(SIGINT, SIG_IGN);
+        signal(SIGHUP, SIG_IGN);
         close(fds[1]);
-        while (read(fds[0], &byte, 1) > 0)
-            ;
+        wait_for_program(program_fd, fds[0]);
         end_workers(folder);
         n = pvt_cgroups_sweep(prefix);
         remove_tree(folder);
         _exit((int)MIN(n, 100));
     }
+    close(program_fd);
     close(fds[0]);
     *ret_fd = fds[1];
     return pid;
@@ -547,7 +564,8 @@ static const char *missing(void)
     return NULL;
 }
 
-int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests)
+int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests, CMFixtureFunction group_setup,
+                  CMFixtureFunction group_teardown)
 {
     g_autofree struct CMUnitTest *wrapped = g_new0(struct CMUnitTest, n_tests);
     int guardian_fd, failed, status;
@@ -571,11 +589,13 @@ int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests)
         return 1;
     }
     for (gsize i = 0; i < n_tests; i++) {
-        wrapped[i] = tests[i];
-        wrapped[i].setup_func = set_alarm;
-        wrapped[i].teardown_func = clean_up;
+        wrapped[i] = (struct CMUnitTest){.name = tests[i].name,
+                                         .test_func = tests[i].test_func,
+                                         .setup_func = begin,
+                                         .teardown_func = clean_up,
+                                         .initial_state = (void *)&tests[i]};
     }
-    failed = _cmocka_run_group_tests("mount", wrapped, n_tests, NULL, NULL);
+    failed = _cmocka_run_group_tests("mount", wrapped, n_tests, group_setup, group_teardown);
     close(guardian_fd);
     while (waitpid(guardian, &status, 0) < 0 && errno == EINTR)
         ;

@@ -42,11 +42,26 @@
  * Run the tests, each with a clean-up after it. Returns what main() is to return: 0, 1 after a
  * failure, 77 (skipped), with the reason printed, where the machine cannot run them.
  */
-#define pvt_main(tests) pvt_run_tests(tests, G_N_ELEMENTS(tests))
-int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests);
+#define pvt_main(tests) pvt_run_tests(tests, G_N_ELEMENTS(tests), NULL, NULL)
+
+/* The same with what is to be done before the first test and after the last one. */
+#define pvt_main_with(tests, setup, teardown)                                                      \
+    pvt_run_tests(tests, G_N_ELEMENTS(tests), setup, teardown)
+
+/* Either fixture may be NULL. */
+int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests, CMFixtureFunction group_setup,
+                  CMFixtureFunction group_teardown);
 
 /* Time limits are for a fast machine; $PV_TEST_SLOW multiplies them. In ms. */
 guint pvt_timeout_msec(guint msec);
+
+/* For a process that a test forks: it dies with its parent, and blocks no signal. Call it first.
+ * parent  as the child sees it; 0: it is outside of the child's pid namespace */
+void pvt_child_setup(pid_t parent);
+
+/* What the names of this program's cgroups and folder begin with: "pv-test-PID". The guardian
+ * removes every cgroup whose name begins with this and a "-", and ends what is in it. */
+const char *pvt_prefix(void);
 
 /* A file of this test program's own folder: "/tmp/pv-test-PID/NAME". Free with g_free. */
 char *pvt_path(const char *name);
