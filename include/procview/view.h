@@ -21,8 +21,8 @@ struct PvRow {
     PvSections sections; /* what the renderer reads */
     guint controllers; /* mask of 1 << PV_CONTROLLER_…: when the container's cgroup is the root for
                           all of them, nothing of it is limited, and the kernel's own file is
-                          served. 0 where that would show what the machine does (pressure,
-                          diskstats): only a process of the host gets the kernel's own */
+                          served. 0 where that would show what the machine does (stat,
+                          pressure, diskstats): only a process of the host gets the kernel's own */
     gboolean is_optional; /* there is none where the host's kernel has no such file, or forbids it:
                              it depends on how that was built */
     PvRenderFunc render;

@@ -182,6 +182,11 @@ static int read_usage(const PvCollector *collector, PvContainer *container, PvCp
                               snapshot->uptime_nsec + USAGE_SKEW_NSEC)
             break;
     }
+    /* It shares the root cgroup with the machine there: what it used is not known, and 0. */
+    if (result == -ENODATA) {
+        *ret_usage = g_new0(PvCpuUsage, 1);
+        result = 0;
+    }
     return result;
 }
 

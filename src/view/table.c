@@ -9,7 +9,7 @@
 
 #define MASK(controller) (1u << PV_CONTROLLER_##controller)
 
-/* What makes the CPU set, and what makes the numbers that are shown for its members. */
+/* What makes the CPU set. */
 #define CPU_SET_CONTROLLERS (MASK(CPU) | MASK(CPUSET))
 
 /*
@@ -149,7 +149,6 @@ static const PvRow ROWS[] = {
         .mode = 0444,
         .sections = PV_SECTION_CPUS | PV_SECTION_CPU_TICKS | PV_SECTION_UPTIME | PV_SECTION_LOAD |
                     PV_SECTION_HOST_STAT,
-        .controllers = CPU_SET_CONTROLLERS | MASK(CPUACCT),
         .render = pv_render_stat,
         .host_path = "proc/stat",
         .help = "CPU time used by the container, and stolen from it by its quota",
@@ -191,7 +190,6 @@ static const PvRow ROWS[] = {
         .number = 10,
         .mode = 0444,
         .sections = PV_SECTION_UPTIME | PV_SECTION_IDLE,
-        .controllers = MASK(TASKS),
         .render = pv_render_uptime,
         .host_path = "proc/uptime",
         .help = "time since the container started, and the idle time of its CPUs",

@@ -146,6 +146,9 @@ void pvt_cgroup_write(PvtCgroup *cgroup, const char *controller, const char *fil
 /* Put a process into it, in every hierarchy. */
 void pvt_cgroup_enter(PvtCgroup *cgroup, pid_t pid);
 
+/* Take a process out of it, in the controller's v1 hierarchy only: into the root. */
+void pvt_cgroup_leave(const char *controller, pid_t pid);
+
 /* Remove it now. Its processes must have ended. */
 void pvt_cgroup_remove(PvtCgroup *cgroup);
 

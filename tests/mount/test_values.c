@@ -236,6 +236,18 @@ static void check_stat(const char *text, guint64 uptime_ticks)
     assert_int_equal(pvt_sum_fields(text, "cpu ", 8), sum);
 }
 
+/* "12.34" in ticks. */
+static guint64 parse_uptime_ticks(const char *text, const char **ret_rest)
+{
+    char *fraction, *rest;
+    guint64 ticks = g_ascii_strtoull(text, &fraction, 10) * 100;
+
+    assert_true(*fraction == '.');
+    ticks += g_ascii_strtoull(fraction + 1, &rest, 10);
+    *ret_rest = rest;
+    return ticks;
+}
+
 static void test_ticks_of_each_cpu_add_up_to_the_uptime(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
@@ -244,12 +256,9 @@ static void test_ticks_of_each_cpu_add_up_to_the_uptime(void **state)
     (void)state;
     for (guint i = 0; i < 3; i++) {
         g_autofree char *text = pvt_run(container, "cat /proc/uptime /proc/stat");
-        char *fraction;
-        guint64 ticks = g_ascii_strtoull(text, &fraction, 10) * 100;
+        const char *rest;
 
-        assert_true(*fraction == '.');
-        ticks += g_ascii_strtoull(fraction + 1, NULL, 10);
-        check_stat(text, ticks);
+        check_stat(text, parse_uptime_ticks(text, &rest));
         pvt_sleep_msec(200);
     }
     pvt_daemon_stop(daemon);
@@ -270,6 +279,35 @@ static void test_cpu_time_is_the_cgroups(void **state)
     after = pvt_cgroup_cpu_usage_nsec(cgroup) / 10000000;
     /* user, nice, system */
     pvt_assert_between(pvt_sum_fields(text, "cpu ", 3) + 2, before, after + 4);
+    pvt_daemon_stop(daemon);
+}
+
+static void test_cpu_time_that_is_not_accounted_is_not_the_machines(void **state)
+{
+    PvtDaemon *daemon;
+    PvtContainer *container;
+    g_autofree char *text = NULL;
+    const char *rest;
+    guint64 uptime_ticks, idle_ticks;
+    guint n_cpus;
+
+    (void)state;
+    if (pvt_cgroup_version("cpuacct") != 1) {
+        print_message("skipped: on cgroup v2 CPU time is always accounted\n");
+        skip();
+    }
+    daemon = pvt_daemon_start();
+    container = pvt_container_start(daemon, pvt_cgroup_new(NULL, "unaccounted"), 0);
+    pvt_cgroup_leave("cpuacct", container->init_pid);
+    text = pvt_run(container, "cat /proc/uptime /proc/stat");
+    uptime_ticks = parse_uptime_ticks(text, &rest);
+    idle_ticks = parse_uptime_ticks(rest, &rest);
+    n_cpus = pvt_count_lines(text, "cpu") - 1;
+    check_stat(text, uptime_ticks);
+    assert_int_equal(pvt_sum_fields(text, "cpu ", 3), 0); /* user, nice, system */
+    pvt_assert_between(idle_ticks + 2 * n_cpus, uptime_ticks * n_cpus,
+                       uptime_ticks * n_cpus + 4 * n_cpus);
+    assert_int_equal(pvt_field(text, "ctxt "), 0);
     pvt_daemon_stop(daemon);
 }
 
@@ -510,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_two_containers_see_their_own_cpus_at_once),
         cmocka_unit_test(test_ticks_of_each_cpu_add_up_to_the_uptime),
         cmocka_unit_test(test_cpu_time_is_the_cgroups),
+        cmocka_unit_test(test_cpu_time_that_is_not_accounted_is_not_the_machines),
         cmocka_unit_test(test_uptime_counts_from_the_start_of_the_container),
         cmocka_unit_test(test_limit_of_an_ancestor_counts),
         cmocka_unit_test(test_cgroup_namespace_changes_nothing),
