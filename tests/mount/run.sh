@@ -29,6 +29,9 @@ clean_up() {
 }
 trap clean_up EXIT
 trap 'exit 1' TERM INT HUP
+# shellcheck source=tests/guardian.sh
+. "$(dirname "$0")/../guardian.sh"
+guard "$scratch" "$id-" "$procview" doctor
 
 # ---- helpers ----
 
