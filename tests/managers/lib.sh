@@ -86,9 +86,9 @@ need_root() {
     [ -c /dev/fuse ] || skip "there is no /dev/fuse"
 }
 
-start_procviewd() {
+start_procviewd() { # start_procviewd OPTION…
     mkdir "$views"
-    "$PROCVIEWD" --state-dir "$work/state" "$views" >"$work/procviewd.log" 2>&1 &
+    "$PROCVIEWD" --state-dir "$work/state" "$@" "$views" >"$work/procviewd.log" 2>&1 &
     procviewd_pid=$!
     wait_for test -r "$views/proc/meminfo"
 }
