@@ -67,6 +67,9 @@ void pv_views_counters(PvViews *views, PvViewCounters *ret_counters);
  */
 int pv_views_render(PvViews *views, PvContainer *container, const PvRow *row, GString *out);
 
+/* The kernel's own file, for whoever is meant to see it: no fallback. Errors as above. */
+int pv_views_render_kernels_own(PvViews *views, const PvRow *row, GString *out);
+
 /* The CPUs that a container is shown: for directories (cpuN) and masks. real_cpus are the real ids,
  * whatever the numbering; shown_cpus the ids that the container sees (the same unless dense).
  * A container at the root gets the host's online CPUs. Returns 0 or a negative errno. */

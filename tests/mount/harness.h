@@ -69,8 +69,9 @@ char *pvt_path(const char *name);
 /* ---- the daemon ---- */
 
 typedef struct {
-    pid_t pid;  /* 0 once it has ended */
-    char *base; /* the folder of the next three */
+    pid_t pid;     /* 0 once it has ended */
+    char *program; /* its file */
+    char *base;    /* the folder of the next three */
     char *mountpoint;
     char *state_dir;
     char *log_path;      /* its stderr */
@@ -82,6 +83,10 @@ PvtDaemon *pvt_daemon_start(void);
 
 /* The same with options, ended by NULL. */
 PvtDaemon *pvt_daemon_start_with(const char *first_option, ...) G_GNUC_NULL_TERMINATED;
+
+/* The same with another program (NULL: the one under test). One whose file is called lxcfs is given
+ * lxcfs's options. */
+PvtDaemon *pvt_daemon_start_program(const char *program, char **options);
 
 /* The same on the mount point and with the state of another daemon, which has ended. */
 PvtDaemon *pvt_daemon_start_after(const PvtDaemon *other);
