@@ -26,6 +26,9 @@
 #define PROCESSES_MAX 4096
 #define DEPTH_MAX     16
 
+/* A status has up to NGROUPS_MAX supplementary groups before the pids. */
+#define STATUS_MAX (1 << 20)
+
 /* ---- a cgroup's process ---- */
 
 /* The best process so far: one that is in the outermost pid namespace of the cgroup. */
@@ -41,14 +44,15 @@ typedef struct {
  * it has ended. */
 static guint pidns_depth(pid_t pid)
 {
-    char path[64], text[PV_CONTROL_FILE_MAX];
+    g_autoptr(GString) text = g_string_new(NULL);
+    char path[64];
     guint n = 0;
     guint64 number;
 
     g_snprintf(path, sizeof(path), "/proc/%d/status", pid);
-    if (pv_read_text_at(AT_FDCWD, path, text, sizeof(text)) < 0)
+    if (pv_read_all_at(AT_FDCWD, path, text, STATUS_MAX) < 0)
         return 0;
-    const char *line = strstr(text, "\nNSpid:");
+    const char *line = strstr(text->str, "\nNSpid:");
     if (line == NULL)
         return 1;
     line += strlen("\nNSpid:");

@@ -2,11 +2,18 @@
 #include "procview/config.h"
 
 #include "procview/error.h"
+#include "procview/fd.h"
+#include "procview/file.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 
 #define SECTION "procview"
+
+/* A longer file is something else, given by mistake. */
+#define FILE_BYTES_MAX (256 * 1024)
 
 typedef enum { TYPE_PATH, TYPE_CHOICE, TYPE_NUMBER } Type;
 
@@ -239,7 +246,9 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
     g_auto(GStrv) sections = NULL;
     g_auto(GStrv) names = NULL;
 
-    if (!g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_NONE, &parse_error))
+    /* Translated keys ("KEY[de]") would be passed over in silence. */
+    if (!g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_KEEP_TRANSLATIONS,
+                                   &parse_error))
         return pv_error_set(error, PV_ERROR_INVALID,
                             "%s:%u: not understood; allowed: [" SECTION
                             "], KEY=VALUE, and comments after #",
@@ -261,18 +270,23 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
 
 static gboolean load_file(PvConfig *config, const char *path, gboolean must_exist, GError **error)
 {
-    g_autofree char *text = NULL;
-    g_autoptr(GError) read_error = NULL;
-    gsize length;
+    g_autoptr(GString) text = g_string_new(NULL);
+    /* O_NONBLOCK: a fifo without a writer must not hold up the start. */
+    pv_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int r = fd < 0 ? -errno : pv_pread_all(fd, text, FILE_BYTES_MAX);
 
-    if (!g_file_get_contents(path, &text, &length, &read_error)) {
-        if (!must_exist && g_error_matches(read_error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-            return TRUE;
-        return pv_error_set(error, PV_ERROR_INVALID, "%s", read_error->message);
-    }
-    if (strlen(text) != length)
+    if (r == -ENOENT && !must_exist)
+        return TRUE;
+    if (r == -EFBIG)
+        return pv_error_set(error, PV_ERROR_INVALID, "%s: too long for a configuration", path);
+    if (r == -ESPIPE)
+        return pv_error_set(error, PV_ERROR_INVALID, "%s: not a file", path);
+    if (r < 0)
+        return pv_error_set(error, PV_ERROR_INVALID, "cannot read the configuration %s: %s", path,
+                            g_strerror(-r));
+    if (strlen(text->str) != text->len)
         return pv_error_set(error, PV_ERROR_INVALID, "%s:1: not a text file", path);
-    return pv_config_parse(config, path, text, error);
+    return pv_config_parse(config, path, text->str, error);
 }
 
 gboolean pv_config_load_file(PvConfig *config, const char *path, GError **error)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -93,6 +94,10 @@ static void test_unknown_key_is_refused_with_its_line(void **state)
     expect_refused("[procview]\nthreads=1\n  colour = red\n",
                    "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, "
                    "threads, sample-interval, watchdog, log-level, state-dir, pid-file");
+    expect_refused(
+        "[procview]\ncpu-ids[de]=dense\n",
+        "f.conf:2: unknown key \"cpu-ids[de]\"; allowed: mountpoint, cpu-ids, swap-total, "
+        "threads, sample-interval, watchdog, log-level, state-dir, pid-file");
 }
 
 static void test_unknown_section_is_refused_with_its_line(void **state)
@@ -228,6 +233,39 @@ static void test_file_that_was_named_must_exist(void **state)
     assert_non_null(strstr(error->message, "/nonexistent/f.conf"));
 }
 
+/* A device that never ends, a fifo that nobody writes to, a folder. */
+static void test_what_is_no_file_is_refused_at_once(void **state)
+{
+    g_autofree char *folder = g_dir_make_tmp("procview-test-XXXXXX", NULL);
+    g_autofree char *fifo = g_build_filename(folder, "fifo", NULL);
+    const char *const PATHS[] = {"/dev/zero", fifo, folder};
+
+    (void)state;
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    for (guint i = 0; i < G_N_ELEMENTS(PATHS); i++) {
+        g_auto(PvConfig) config = {0};
+        g_autoptr(GError) error = NULL;
+        PvCommand command;
+        char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)PATHS[i], NULL};
+
+        assert_false(load(&config, argv, &command, &error));
+        assert_non_null(strstr(error->message, PATHS[i]));
+    }
+    g_unlink(fifo);
+    g_rmdir(folder);
+}
+
+static void test_no_configuration_at_all_is_dev_null(void **state)
+{
+    g_auto(PvConfig) config = {0};
+    g_autoptr(GError) error = NULL;
+    PvCommand command;
+    char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)"/dev/null", NULL};
+
+    (void)state;
+    assert_true(load(&config, argv, &command, &error));
+}
+
 static void test_compat_profile_is_a_valid_configuration(void **state)
 {
     g_auto(PvConfig) config = {0};
@@ -276,6 +314,8 @@ int main(void)
         cmocka_unit_test(test_bad_value_of_an_option_is_refused),
         cmocka_unit_test(test_two_mount_points_are_refused),
         cmocka_unit_test(test_file_that_was_named_must_exist),
+        cmocka_unit_test(test_what_is_no_file_is_refused_at_once),
+        cmocka_unit_test(test_no_configuration_at_all_is_dev_null),
         cmocka_unit_test(test_compat_profile_is_a_valid_configuration),
         cmocka_unit_test(test_help_names_every_key),
     };
