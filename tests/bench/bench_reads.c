@@ -112,7 +112,7 @@ static double trace_cats(PvtDaemon *daemon, PvtContainer *container, const char 
     pid_t strace;
 
     g_free(pvt_run(container, "for i in 1 2 3; do cat /%s >/dev/null; done", path));
-    strace = start_strace(daemon->pid, out_path);
+    strace = start_strace(pvt_daemon_worker(daemon), out_path);
     g_free(pvt_run(container, "i=0; while [ $i -lt %d ]; do cat /%s >/dev/null; i=$((i+1)); done",
                    CATS, path));
     pvt_sleep_msec(20); /* the last RELEASE */

@@ -245,7 +245,7 @@ static void test_what_is_no_file_is_refused_at_once(void **state)
     for (guint i = 0; i < G_N_ELEMENTS(PATHS); i++) {
         g_auto(PvConfig) config = {0};
         g_autoptr(GError) error = NULL;
-        PvCommand command;
+        PvConfigCommand command;
         char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)PATHS[i], NULL};
 
         assert_false(load(&config, argv, &command, &error));
@@ -259,7 +259,7 @@ static void test_no_configuration_at_all_is_dev_null(void **state)
 {
     g_auto(PvConfig) config = {0};
     g_autoptr(GError) error = NULL;
-    PvCommand command;
+    PvConfigCommand command;
     char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)"/dev/null", NULL};
 
     (void)state;
