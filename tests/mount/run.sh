@@ -325,6 +325,24 @@ test_ctrl_z_gives_the_shell_its_prompt_back() {
     contains output "$(cat "$scratch/ctrl-z")" "ended with 0"
 }
 
+test_a_signal_while_it_starts_is_not_lost() {
+    if grep -q ' /var/lib/procview .* - fuse.procview' /proc/self/mountinfo; then
+        echo "    skipped: the host's daemon is used"
+        return
+    fi
+    printf '#!/bin/sh\ntouch %s/starting\nsleep 1\nexec %s "$@"\n' \
+        "$scratch" "$PROCVIEW_DAEMON" \
+        >"$scratch/late-daemon"
+    chmod +x "$scratch/late-daemon"
+    PROCVIEW_DAEMON=$scratch/late-daemon "$procview" run --name $id-early -- sleep 60 &
+    launcher=$!
+    wait_for 10 test -e "$scratch/starting"
+    kill -USR2 "$launcher"
+    wait "$launcher"
+    equal status $? 140
+    nothing_left $id-early
+}
+
 test_a_signal_while_it_starts_leaves_nothing() {
     printf '#!/bin/sh\nsleep 60\n' >"$scratch/slow-daemon"
     chmod +x "$scratch/slow-daemon"
