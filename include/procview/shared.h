@@ -19,7 +19,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Tests build a program of another version. */
+#ifndef PV_SHARED_VERSION
 #define PV_SHARED_VERSION 1
+#endif
 
 #define PV_SHARED_SLOTS         64 /* requests served at once: as many as there may be threads */
 #define PV_SHARED_REQUEST_BYTES (128 * 1024 + 8192) /* as the kernel wants it for its max_write */
@@ -80,6 +83,7 @@ typedef struct {
     uint64_t n_upgrades;
     int32_t supervisor_pid, worker_pid, standby_pid;
     int32_t is_safe;                   /* the worker serves only what the kernel's own files say */
+    int32_t shows_host;                /* atomic: everybody is to see them, until it is 0 again */
     char cause[PV_SHARED_CAUSE_BYTES]; /* why; "" */
     /* by the worker */
     uint64_t heartbeat; /* atomic: grows each second */

@@ -22,6 +22,9 @@ enum {
  * mount. */
 #define PV_DETACH_ARGUMENT "--detach"
 
+/* argv[1] of the helper that attaches to containers as they come; the rest as for a worker. */
+#define PV_HELPER_ARGUMENT "--auto-attach-helper"
+
 /* One letter a message. */
 #define PV_MESSAGE_READY   'R' /* worker: can serve at once */
 #define PV_MESSAGE_GO      'G' /* supervisor: serve */
@@ -36,9 +39,10 @@ typedef struct {
     const char *mountpoint;
     const char *state_dir;
     const char *pid_file; /* the supervisor's process id goes there; NULL: nowhere */
-    char **argv; /* of the program, for workers and for its next version */
+    char **argv;          /* of the program, for workers and for its next version */
     unsigned
         watchdog_sec; /* a worker that is busy with one request for longer is killed; 0: never */
+    int has_helper;   /* a process PV_HELPER_ARGUMENT is kept running beside the worker */
 } PvSuperviseOptions;
 
 /*
@@ -48,6 +52,7 @@ typedef struct {
  * SIGTERM, SIGINT  unmount and end
  * SIGQUIT          end, and leave the mount to the next supervisor
  * SIGUSR1          put the program that is installed now in the place of the running one
+ * SIGUSR2          show everybody the kernel's own files; the next one ends that
  *
  * Returns the exit status: 0 when it was asked to end, else 1, after a message.
  */

@@ -454,6 +454,7 @@ PvServer *pv_server_new(PvHost *host, PvContainers *containers, PvViews *views,
     if (server->tree == NULL)
         return NULL;
     pv_tree_set_time(server->tree, server->memory->mount_sec);
+    pv_tree_set_switch(server->tree, &server->memory->status.shows_host);
     if (options->is_safe)
         pv_tree_show_host(server->tree);
     server->session = fuse_session_new(&args, &operations, sizeof operations, server);

@@ -124,7 +124,7 @@ static void serve_request(PvThread *thread, PvSharedSlot *slot, gsize size, gboo
     if (is_repeated && pv_shared_poison_deaths(memory, unique) >= DEATHS_MAX) {
         refuse(server, unique);
     } else {
-        pv_fault_at_request(header->opcode, header->nodeid);
+        pv_fault_at_request(header->opcode, header->nodeid, server->options.is_safe);
         pv_server_process(server, slot->request, size);
     }
     thread->request.unique = 0;

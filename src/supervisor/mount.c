@@ -27,6 +27,7 @@
 #define PV_MOUNT_SOURCE    "procview"
 #define PROBE_TIMEOUT_MSEC 2000
 #define DEAD_MOUNTS_MAX    16
+#define LOCK_WAITS         10
 
 static PvMountResult fail(PvMount *mount, PvMountResult result, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -287,6 +288,9 @@ int pv_mount_state_path(const char *state_dir, const char *prefix, const char *m
  */
 static int lock(PvMount *mount)
 {
+    const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    int n_waits = 0;
+
     for (int i = 0; i < 100; i++) {
         struct stat by_fd, by_name;
         int fd = open(mount->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -297,7 +301,11 @@ static int lock(PvMount *mount)
         if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
             saved_errno = errno;
             close(fd);
-            return -saved_errno;
+            if (saved_errno != EWOULDBLOCK || n_waits++ == LOCK_WAITS)
+                return -saved_errno;
+            /* Its owner may have died while it started a process, which has yet to let go of it. */
+            nanosleep(&pause, NULL);
+            continue;
         }
         if (fstat(fd, &by_fd) == 0 && stat(mount->lock_path, &by_name) == 0 &&
             by_fd.st_ino == by_name.st_ino && by_fd.st_dev == by_name.st_dev) {

@@ -59,6 +59,7 @@ static void promote(Supervisor *self)
     self->active = self->standby;
     self->standby = (Worker){.pidfd = -1, .control = -1};
     self->active.is_told_to_go = true;
+    self->active.since_msec = pv_now_msec();
     status_of(self)->standby_pid = 0;
     status_of(self)->worker_pid = self->active.pid;
     pv_watch_reset(self);
@@ -107,6 +108,7 @@ static void on_serving(Supervisor *self)
         fflush(stdout);
         pv_notify("READY=1");
         pv_store_fds(self);
+        pv_helper_start(self);
     }
     if (self->is_upgrading && self->active.is_new_program) {
         self->is_upgrading = false;
@@ -231,6 +233,16 @@ static void begin_upgrade(Supervisor *self)
     start_standby(self, self->program);
 }
 
+/* The worker looks at it at each read, and so does the next one. */
+static void toggle_host(Supervisor *self)
+{
+    bool shows_host = status_of(self)->shows_host == 0;
+
+    __atomic_store_n(&status_of(self)->shows_host, shows_host, __ATOMIC_RELAXED);
+    say_info("SIGUSR2: %s", shows_host ? "everybody is shown the kernel's own files"
+                                       : "containers are shown their own values again");
+}
+
 static void begin_end(Supervisor *self, bool leave)
 {
     int r;
@@ -240,6 +252,7 @@ static void begin_end(Supervisor *self, bool leave)
     self->is_stopping = true;
     pv_notify("STOPPING=1");
     pv_worker_drop(&self->standby);
+    pv_helper_stop(self);
     if (leave) {
         self->is_leaving = true;
         /* Somebody must hold the connection: the manager does, or the worker has to. */
@@ -276,6 +289,9 @@ static void read_signals(Supervisor *self)
             if (!self->is_stopping && !self->is_upgrading)
                 begin_upgrade(self);
             break;
+        case SIGUSR2:
+            toggle_host(self);
+            break;
         default: /* SIGCHLD: told by the process descriptors, too */
             break;
         }
@@ -309,6 +325,8 @@ static void on_tick(Supervisor *self)
         self->standby_at_msec = 0;
         start_standby(self, NULL);
     }
+    if (self->helper_at_msec != 0 && now >= self->helper_at_msec)
+        pv_helper_start(self);
     if (manager_msec != 0 && now - self->told_manager_msec >= manager_msec) {
         self->told_manager_msec = now;
         pv_notify("WATCHDOG=1");
@@ -333,6 +351,7 @@ static int run(Supervisor *self)
             {.fd = self->standby.pid != 0 ? self->standby.pidfd : -1, .events = POLLIN},
             {.fd = self->standby.control, .events = POLLIN},
             {.fd = self->signal_fd, .events = POLLIN},
+            {.fd = self->helper.pid != 0 ? self->helper.pidfd : -1, .events = POLLIN},
         };
         int n = poll(fds, sizeof fds / sizeof fds[0], next_tick_msec(self));
 
@@ -347,6 +366,8 @@ static int run(Supervisor *self)
             read_control(self, &self->standby);
         else if (n > 0 && fds[4].revents != 0)
             read_signals(self);
+        else if (n > 0 && fds[5].revents != 0)
+            pv_helper_on_end(self);
         on_tick(self);
     }
     return self->exit_status;
@@ -463,6 +484,7 @@ int pv_supervise(const PvSuperviseOptions *options)
                         .exit_status = -1,
                         .shared = {.fd = -1},
                         .mount = {.fuse_fd = -1, .lock_fd = -1},
+                        .helper = {.pidfd = -1, .control = -1},
                         .active = {.pidfd = -1, .control = -1},
                         .standby = {.pidfd = -1, .control = -1}};
     find_program(&self);
@@ -471,6 +493,7 @@ int pv_supervise(const PvSuperviseOptions *options)
         /* Readers and the manager know that we serve. */
         self.has_served = true;
         pv_store_fds(&self);
+        pv_helper_start(&self);
     } else if (take_mount(&self) < 0) {
         return EXIT_FAILURE;
     }
@@ -478,6 +501,7 @@ int pv_supervise(const PvSuperviseOptions *options)
     run(&self);
 
     pv_worker_drop(&self.standby);
+    pv_helper_stop(&self);
     if (self.exit_status != 0) {
         pv_unstore_fds();
         pv_mount_close(&self.mount);
