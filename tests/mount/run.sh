@@ -169,7 +169,7 @@ refused() {
 test_what_cannot_be_had_is_explained() {
     refused "--memory 1k: below what a process needs (min 4M)" --memory 1k
     refused "--memory lots: not a size" --memory lots
-    refused "--cpus: more than this machine has online" --cpus 5000
+    refused "--cpus 5000: more than this machine has online" --cpus 5000
     refused "--cpuset 8000: CPU 8000 is not online here (" --cpuset 8000
     refused "--pids 1: the container's init and COMMAND are two" --pids 1
     refused "--net bridge: none or host" --net bridge
@@ -203,6 +203,13 @@ test_systemd_makes_a_scope() {
     wait "$launcher"
     nothing_left "$id-scope"
     equal state "$(systemctl is-active "procview-$id-scope.scope")" inactive
+}
+
+test_ps_tells_who_cannot_see_all() {
+    # Opened as root: nobody may not get to where the program is.
+    output=$(setpriv --reuid=65534 --clear-groups --inh-caps=-all --bounding-set=-all \
+        /proc/self/fd/9 ps 9<"$procview" 2>&1 >/dev/null)
+    contains message "$output" "only root can see"
 }
 
 test_without_privileges_it_says_so() {
