@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char *const headings[] = {
     "NAME", "MANAGER", "PID", "UPTIME", "CPUS", "MEMORY", "LIMIT", "%MEM", "SWAP", "PIDS", "LOAD",
@@ -156,5 +157,7 @@ int pv_cmd_ps(int argc, char **argv)
         return PV_EXIT_FAILED;
     }
     list(&context, exact, json);
+    if (geteuid() != 0)
+        pv_cli_error("ps", "only root can see the containers of others");
     return PV_EXIT_OK;
 }
