@@ -88,6 +88,10 @@ static gboolean show(const PvRow *row, const char *who, gboolean json, GError **
 
     if (!pv_cli_context_open(&context, error))
         return FALSE;
+    if (row->is_optional && !pv_row_is_on_host(row, context.host))
+        return pv_error_set(error, PV_ERROR_UNSUPPORTED,
+                            "the kernel of this machine has no /%s, or does not let it be read",
+                            row->path);
     if (who != NULL && !pv_resolve(context.hierarchies, context.containers, who, &pid, error))
         return FALSE;
     g_autoptr(PvContainer) container = pv_containers_find(context.containers, pid, error);

@@ -1,14 +1,22 @@
 /* The daemon's configuration, see config.h. */
 #include "config.h"
 
+#include "procview/autoattach.h"
 #include "procview/error.h"
+#include "procview/fd.h"
+#include "procview/file.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 
 #define SECTION "procview"
 
-typedef enum { TYPE_PATH, TYPE_CHOICE, TYPE_NUMBER } Type;
+/* A longer file is something else, given by mistake. */
+#define FILE_BYTES_MAX (256 * 1024)
+
+typedef enum { TYPE_PATH, TYPE_CHOICE, TYPE_NUMBER, TYPE_RULES } Type;
 
 typedef struct {
     const char *name;
@@ -67,6 +75,15 @@ static const Key keys[] = {
      .metavar = "SECONDS",
      .help = "a worker that has been busy with one request for longer is killed and replaced; 0 "
              "never does that."},
+    {.name = "auto-attach",
+     .type = TYPE_RULES,
+     .offset = offsetof(PvConfig, auto_attach),
+     .value = "none",
+     .metavar = "RULES",
+     .help =
+         "put the views into containers as they start, restart or lose them: those whose cgroup "
+         "fits one of the patterns (\"/docker/* /lxc.payload.*\"), as procview watch does; all "
+         "means every container with a pid namespace of its own."},
     {.name = "log-level",
      .type = TYPE_CHOICE,
      .offset = offsetof(PvConfig, log_level),
@@ -104,6 +121,8 @@ static char *allowed_values(const Key *key)
         return g_strjoinv(", ", (char **)key->choices);
     case TYPE_NUMBER:
         return g_strdup_printf("a number from %u to %u", key->min, key->max);
+    case TYPE_RULES:
+        return g_strdup("none, all, or patterns of cgroup paths with blanks between them");
     default:
         return g_strdup("an absolute path");
     }
@@ -118,6 +137,29 @@ static char *all_keys(void)
     return g_string_free(names, FALSE);
 }
 
+static gboolean are_rules(const char *value)
+{
+    g_auto(GStrv) patterns = pv_config_split_rules(value);
+    g_autoptr(PvRules) rules = pv_rules_new((const char *const *)patterns, NULL);
+
+    return rules != NULL && *value != '\0';
+}
+
+char **pv_config_split_rules(const char *value)
+{
+    const char *patterns = strcmp(value, "all") == 0 || strcmp(value, "none") == 0 ? "" : value;
+    g_autofree char *text = g_strdelimit(g_strdup(patterns), "\t", ' ');
+    g_auto(GStrv) words = g_strsplit(text, " ", -1);
+    g_autoptr(GPtrArray) kept = g_ptr_array_new();
+
+    for (guint i = 0; words[i] != NULL; i++) {
+        if (*words[i] != '\0')
+            g_ptr_array_add(kept, g_strdup(words[i]));
+    }
+    g_ptr_array_add(kept, NULL);
+    return (char **)g_ptr_array_free(g_steal_pointer(&kept), FALSE);
+}
+
 /* Store a value; FALSE when it is none that is allowed. */
 static gboolean store(PvConfig *config, const Key *key, const char *value)
 {
@@ -126,7 +168,8 @@ static gboolean store(PvConfig *config, const Key *key, const char *value)
 
     switch (key->type) {
     case TYPE_PATH:
-        if (value[0] != '/')
+    case TYPE_RULES:
+        if (key->type == TYPE_PATH ? value[0] != '/' : !are_rules(value))
             return FALSE;
         g_free(*(char **)field);
         *(char **)field = g_strdup(value);
@@ -163,6 +206,7 @@ void pv_config_clear(PvConfig *config)
     g_clear_pointer(&config->mountpoint, g_free);
     g_clear_pointer(&config->state_dir, g_free);
     g_clear_pointer(&config->pid_file, g_free);
+    g_clear_pointer(&config->auto_attach, g_free);
 }
 
 /* ---- the file ---- */
@@ -239,7 +283,9 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
     g_auto(GStrv) sections = NULL;
     g_auto(GStrv) names = NULL;
 
-    if (!g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_NONE, &parse_error))
+    /* Translated keys ("KEY[de]") would be passed over in silence. */
+    if (!g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_KEEP_TRANSLATIONS,
+                                   &parse_error))
         return pv_error_set(error, PV_ERROR_INVALID,
                             "%s:%u: not understood; allowed: [" SECTION
                             "], KEY=VALUE, and comments after #",
@@ -261,18 +307,23 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
 
 static gboolean load_file(PvConfig *config, const char *path, gboolean must_exist, GError **error)
 {
-    g_autofree char *text = NULL;
-    g_autoptr(GError) read_error = NULL;
-    gsize length;
+    g_autoptr(GString) text = g_string_new(NULL);
+    /* O_NONBLOCK: a fifo without a writer must not hold up the start. */
+    pv_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int r = fd < 0 ? -errno : pv_pread_all(fd, text, FILE_BYTES_MAX);
 
-    if (!g_file_get_contents(path, &text, &length, &read_error)) {
-        if (!must_exist && g_error_matches(read_error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-            return TRUE;
-        return pv_error_set(error, PV_ERROR_INVALID, "%s", read_error->message);
-    }
-    if (strlen(text) != length)
+    if (r == -ENOENT && !must_exist)
+        return TRUE;
+    if (r == -EFBIG)
+        return pv_error_set(error, PV_ERROR_INVALID, "%s: too long for a configuration", path);
+    if (r == -ESPIPE)
+        return pv_error_set(error, PV_ERROR_INVALID, "%s: not a file", path);
+    if (r < 0)
+        return pv_error_set(error, PV_ERROR_INVALID, "cannot read the configuration %s: %s", path,
+                            g_strerror(-r));
+    if (strlen(text->str) != text->len)
         return pv_error_set(error, PV_ERROR_INVALID, "%s:1: not a text file", path);
-    return pv_config_parse(config, path, text, error);
+    return pv_config_parse(config, path, text->str, error);
 }
 
 /* ---- the command line ---- */

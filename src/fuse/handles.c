@@ -337,11 +337,13 @@ int pv_handles_get(PvHandles *handles, guint64 handle, guint64 ino, PvHandleOwne
 
 void pv_handles_set_container(PvHandles *handles, guint64 handle, PvContainer *container)
 {
+    g_autoptr(PvContainer) before = NULL; /* dropped after the lock: it may be the last one */
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
     guint32 number = find_slot(handles, handle);
 
-    if (number == NO_SLOT || handles->slots[number].is_known)
+    if (number == NO_SLOT)
         return;
+    before = g_steal_pointer(&handles->slots[number].container);
     handles->slots[number].is_known = TRUE;
     handles->slots[number].container = container != NULL ? pv_container_ref(container) : NULL;
 }

@@ -123,8 +123,11 @@ static gboolean add_rows(PvTree *tree, GError **error)
     for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
         g_autofree char *parent_path = g_path_get_dirname(row->path);
         PvNode node = {.kind = PV_NODE_ROW, .value = row->number};
-        Dir *dir = add_dir(tree, parent_path, error);
+        Dir *dir;
 
+        if (row->is_optional && !pv_row_is_on_host(row, tree->host))
+            continue;
+        dir = add_dir(tree, parent_path, error);
         if (dir == NULL)
             return FALSE;
         add_child(dir, row->path, &node);

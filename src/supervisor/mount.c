@@ -232,6 +232,35 @@ static PvMountResult resolve_mountpoint(PvMount *mount, const char *path)
     return PV_MOUNT_OK;
 }
 
+static int is_below(const char *path, const char *directory)
+{
+    size_t length = strlen(directory);
+
+    return strncmp(path, directory, length) == 0 && (path[length] == '\0' || path[length] == '/');
+}
+
+/* A daemon that looks for what it needs on its own mount waits for itself, for ever. */
+static PvMountResult refuse_needed_paths(PvMount *mount, const char *state_dir)
+{
+    char program[PATH_MAX] = "", state[PATH_MAX];
+    const char *needed[] = {"/proc", "/sys", "/dev", program, state};
+
+    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
+        program[0] = '\0';
+    if (realpath(state_dir, state) == NULL)
+        snprintf(state, sizeof state, "%s", state_dir);
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        if (is_below(needed[i], mount->mountpoint))
+            return fail(mount, PV_MOUNT_FAILED, "%s: cannot be the mount point: procviewd needs %s",
+                        mount->mountpoint, needed[i]);
+    }
+    if (is_below(mount->mountpoint, "/proc") || is_below(mount->mountpoint, "/sys"))
+        return fail(mount, PV_MOUNT_FAILED,
+                    "%s: cannot be the mount point: it is the kernel's own, which procviewd reads",
+                    mount->mountpoint);
+    return PV_MOUNT_OK;
+}
+
 /* ---- the lock ---- */
 
 /* The slashes of the path become '-', its '-' and '%' are escaped: one name a path. */
@@ -397,6 +426,8 @@ PvMountResult pv_mount_lock(PvMount *mount, const char *mountpoint, const char *
     result = open_device(mount);
     if (result == PV_MOUNT_OK)
         result = resolve_mountpoint(mount, mountpoint);
+    if (result == PV_MOUNT_OK)
+        result = refuse_needed_paths(mount, state_dir);
     if (result == PV_MOUNT_OK)
         result = take_lock(mount, state_dir);
     if (result != PV_MOUNT_OK)

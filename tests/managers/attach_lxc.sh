@@ -2,6 +2,7 @@
 # Attach to real LXC containers, privileged and unprivileged: by name and by what lxc-info says.
 
 stop_manager() {
+    [ -z "${watch_pid:-}" ] || end_process "$watch_pid"
     for name in pv-attach-root pv-attach-user; do
         lxc-stop -P "$work" -n $name -k >/dev/null 2>&1
     done
@@ -43,13 +44,17 @@ make_container() {
         printf '%s\n' "$@"
     } >"$work/$name/config"
     chmod 755 "$work" # an unprivileged container's root is another user
+    lxc_start "$name"
+    echo "ok: $name runs"
+}
+
+lxc_start() {
     # root may map ids only where these files say so; the machine's own are not to be changed.
     unshare --mount --propagation private sh -c '
         mount --bind "$0/subid" /etc/subuid && mount --bind "$0/subid" /etc/subgid && exec "$@"' \
-        "$work" lxc-start -P "$work" -n "$name" -d -l info -o "$work/$name.log" -- /bin/sleep 1000 ||
-        fail "lxc-start: $(tail -5 "$work/$name.log")"
-    wait_for lxc-info -P "$work" -n "$name" -p -H
-    echo "ok: $name runs"
+        "$work" lxc-start -P "$work" -n "$1" -d -l info -o "$work/$1.log" -- /bin/sleep 1000 ||
+        fail "lxc-start: $(tail -5 "$work/$1.log")"
+    wait_for lxc-info -P "$work" -n "$1" -p -H
 }
 
 in_container() {
@@ -81,3 +86,17 @@ check pv-attach-root
 
 make_container pv-attach-user "lxc.idmap = u 0 100000 65536" "lxc.idmap = g 0 100000 65536"
 check pv-attach-user
+
+# By itself: what runs, and what starts again.
+"$PROCVIEW" watch --views "$views" --rule '/lxc.payload.pv-attach-*' >"$work/watch.log" 2>&1 &
+watch_pid=$!
+shows_limit() { # shows_limit NAME
+    [ "$(total_in "$1")" = 262144 ]
+}
+wait_for shows_limit pv-attach-root
+wait_for shows_limit pv-attach-user
+lxc-stop -P "$work" -n pv-attach-user -k
+lxc_start pv-attach-user
+wait_for shows_limit pv-attach-user
+echo "ok: watch attaches to what runs, and to a container that starts again"
+equal "it has no trouble" "$(grep -c 'procview:' "$work/watch.log" || true)" 0

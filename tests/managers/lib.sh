@@ -76,16 +76,19 @@ clean_up() {
     exit $status
 }
 trap clean_up EXIT
-trap 'exit 1' INT TERM
+trap 'exit 1' INT TERM HUP
+# shellcheck source=tests/guardian.sh
+. "$(dirname "$0")/../guardian.sh"
+guard "$work" "$work" stop_manager
 
 need_root() {
     [ "$(id -u)" = 0 ] || skip "needs root"
     [ -c /dev/fuse ] || skip "there is no /dev/fuse"
 }
 
-start_procviewd() {
+start_procviewd() { # start_procviewd OPTION…
     mkdir "$views"
-    "$PROCVIEWD" --state-dir "$work/state" "$views" >"$work/procviewd.log" 2>&1 &
+    "$PROCVIEWD" --state-dir "$work/state" "$@" "$views" >"$work/procviewd.log" 2>&1 &
     procviewd_pid=$!
     wait_for test -r "$views/proc/meminfo"
 }

@@ -133,6 +133,13 @@ guint64 pvt_sum_fields(const char *text, const char *key, guint n)
     return sum;
 }
 
+void pvt_assert_between(guint64 value, guint64 low, guint64 high)
+{
+    if (value < low || value > high)
+        pvt_fail("%" G_GUINT64_FORMAT " is not from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
+                 value, low, high);
+}
+
 /* ---- the daemon ---- */
 
 static const char *daemon_program(void)

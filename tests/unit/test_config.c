@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -92,7 +93,11 @@ static void test_unknown_key_is_refused_with_its_line(void **state)
     (void)state;
     expect_refused("[procview]\nthreads=1\n  colour = red\n",
                    "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, "
-                   "threads, sample-interval, watchdog, log-level, state-dir, pid-file");
+                   "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
+    expect_refused(
+        "[procview]\ncpu-ids[de]=dense\n",
+        "f.conf:2: unknown key \"cpu-ids[de]\"; allowed: mountpoint, cpu-ids, swap-total, "
+        "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
 }
 
 static void test_unknown_section_is_refused_with_its_line(void **state)
@@ -228,6 +233,39 @@ static void test_file_that_was_named_must_exist(void **state)
     assert_non_null(strstr(error->message, "/nonexistent/f.conf"));
 }
 
+/* A device that never ends, a fifo that nobody writes to, a folder. */
+static void test_what_is_no_file_is_refused_at_once(void **state)
+{
+    g_autofree char *folder = g_dir_make_tmp("procview-test-XXXXXX", NULL);
+    g_autofree char *fifo = g_build_filename(folder, "fifo", NULL);
+    const char *const PATHS[] = {"/dev/zero", fifo, folder};
+
+    (void)state;
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    for (guint i = 0; i < G_N_ELEMENTS(PATHS); i++) {
+        g_auto(PvConfig) config = {0};
+        g_autoptr(GError) error = NULL;
+        PvCommand command;
+        char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)PATHS[i], NULL};
+
+        assert_false(load(&config, argv, &command, &error));
+        assert_non_null(strstr(error->message, PATHS[i]));
+    }
+    g_unlink(fifo);
+    g_rmdir(folder);
+}
+
+static void test_no_configuration_at_all_is_dev_null(void **state)
+{
+    g_auto(PvConfig) config = {0};
+    g_autoptr(GError) error = NULL;
+    PvCommand command;
+    char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)"/dev/null", NULL};
+
+    (void)state;
+    assert_true(load(&config, argv, &command, &error));
+}
+
 static void test_compat_profile_is_a_valid_configuration(void **state)
 {
     g_auto(PvConfig) config = {0};
@@ -257,6 +295,35 @@ static void test_help_names_every_key(void **state)
     assert_non_null(strstr(text, "Allowed: swap, memsw."));
 }
 
+static void test_rules_are_checked(void **state)
+{
+    g_auto(PvConfig) config = {0};
+    g_autoptr(GError) error = NULL;
+
+    (void)state;
+    pv_config_init(&config);
+    assert_string_equal(config.auto_attach, "none");
+    assert_true(pv_config_parse(&config, "f.conf",
+                                "[procview]\nauto-attach = /docker/*  !/docker/x\n", &error));
+    g_auto(GStrv) patterns = pv_config_split_rules(config.auto_attach);
+    assert_int_equal(g_strv_length(patterns), 2);
+    assert_string_equal(patterns[1], "!/docker/x");
+    assert_false(pv_config_parse(&config, "f.conf", "[procview]\nauto-attach = docker\n", &error));
+    assert_string_equal(error->message,
+                        "f.conf:2: bad value \"docker\" of \"auto-attach\"; allowed: none, all, "
+                        "or patterns of cgroup paths with blanks between them");
+}
+
+static void test_all_and_none_are_no_patterns(void **state)
+{
+    g_auto(GStrv) all = pv_config_split_rules("all");
+    g_auto(GStrv) none = pv_config_split_rules("none");
+
+    (void)state;
+    assert_int_equal(g_strv_length(all), 0);
+    assert_int_equal(g_strv_length(none), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,8 +343,12 @@ int main(void)
         cmocka_unit_test(test_bad_value_of_an_option_is_refused),
         cmocka_unit_test(test_two_mount_points_are_refused),
         cmocka_unit_test(test_file_that_was_named_must_exist),
+        cmocka_unit_test(test_what_is_no_file_is_refused_at_once),
+        cmocka_unit_test(test_no_configuration_at_all_is_dev_null),
         cmocka_unit_test(test_compat_profile_is_a_valid_configuration),
         cmocka_unit_test(test_help_names_every_key),
+        cmocka_unit_test(test_rules_are_checked),
+        cmocka_unit_test(test_all_and_none_are_no_patterns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
