@@ -119,14 +119,15 @@ static PvEndKind kind_of(const Supervisor *self, const Worker *worker, int code,
     return status == SIGKILL || status == SIGTERM ? PV_END_KILLED : PV_END_CRASHED;
 }
 
-/* Remember which request it was; when the worker could not say, any of them may have been. */
-static void blame(Supervisor *self)
+/* Remember which request it was; when the worker could not say, any of them may have been: of those
+ * that it has read, and not those that its predecessor has left. */
+static void blame(Supervisor *self, const Worker *worker)
 {
     PvSharedMemory *memory = self->shared.memory;
 
     if (memory->crash.kind == PV_CRASH_REQUEST) {
         pv_shared_poison_add(memory, memory->crash.unique);
-    } else if (memory->crash.kind == PV_CRASH_UNKNOWN) {
+    } else if (memory->crash.kind == PV_CRASH_UNKNOWN && worker->is_serving) {
         for (int i = 0; i < PV_SHARED_SLOTS; i++) {
             uint64_t unique = pv_shared_slot_unique(&memory->slots[i]);
             if (unique != 0)
@@ -189,7 +190,9 @@ void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
         return;
     describe(worker, kind, code, status);
     if (kind == PV_END_CRASHED)
-        blame(self);
+        blame(self, worker);
+    /* The next one may die before it can say anything. */
+    memset(&memory->crash, 0, sizeof memory->crash);
     self->n_barren = is_barren ? self->n_barren + 1 : 0;
     if (self->is_safe) {
         if (self->n_barren > BARREN_PAUSE_AFTER)

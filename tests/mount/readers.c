@@ -296,12 +296,26 @@ static void print_stalls(PvtReaders *run)
                   (double)stalls[n - 1] / 1e6);
 }
 
+/* On a busy machine a reader may not have had its turn yet. */
+static void wait_for_first_texts(const PvtReaders *run)
+{
+    for (guint i = 0; i < PVT_READERS; i++) {
+        for (guint waited = 0; waited < pvt_timeout_msec(HANG_MSEC); waited += 5) {
+            if (__atomic_load_n(&run->arena->n_texts[i], __ATOMIC_RELAXED) != 0 ||
+                run->arena->failure[i][0] != '\0')
+                break;
+            pvt_sleep_msec(5);
+        }
+    }
+}
+
 /* Every reader must end by itself, without a complaint, and must have read something. */
 void pvt_readers_end(PvtReaders *run)
 {
     gint64 worst_nsec = 0;
     guint64 n_texts = 0;
 
+    wait_for_first_texts(run);
     g_atomic_int_set(&run->arena->stop, 1);
     for (guint i = 0; i < PVT_READERS; i++) {
         guint waited;
