@@ -345,7 +345,7 @@ static ssize_t read_view(PvtDaemon *daemon, const char *path, char *text, gsize 
 static void test_half_read_text_goes_on_after_the_kill(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
-    int fd = open_view(daemon, "proc/stat");
+    int fd = open_view(daemon, "proc/vmstat");
     g_autofree char *before = g_malloc0(TEXT_MAX);
     g_autofree char *after = g_malloc0(TEXT_MAX);
     ssize_t length;
