@@ -68,7 +68,7 @@ static void on_crash(int signal_number, siginfo_t *info, void *context)
         raise(signal_number);
 }
 
-static void watch_crashes(PvServer *server)
+void pv_server_watch_crashes(PvServer *server)
 {
     struct sigaction action = {.sa_sigaction = on_crash,
                                .sa_flags = SA_SIGINFO | SA_ONSTACK | (int)SA_RESETHAND};
@@ -234,7 +234,7 @@ gboolean pv_threads_start(PvServer *server, GError **error)
     int r = 0;
 
     sigaction(SIGRTMIN, &action, NULL);
-    watch_crashes(server);
+    pv_server_watch_crashes(server);
     pv_fault_at_start(server->options.is_safe);
     /* One or the other: both together would serve requests twice at once. */
     server->replays = !resend(server);
