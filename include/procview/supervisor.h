@@ -52,6 +52,7 @@ typedef struct {
  * SIGTERM, SIGINT  unmount and end
  * SIGQUIT          end, and leave the mount to the next supervisor
  * SIGUSR1          put the program that is installed now in the place of the running one
+ * SIGUSR2          show everybody the kernel's own files; the next one ends that
  *
  * Returns the exit status: 0 when it was asked to end, else 1, after a message.
  */

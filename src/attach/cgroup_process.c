@@ -23,6 +23,9 @@
 #define PROCESSES_MAX 4096
 #define DEPTH_MAX     16
 
+/* A status has up to NGROUPS_MAX supplementary groups before the pids. */
+#define STATUS_MAX (1 << 20)
+
 /* The best process so far: one that is in the outermost pid namespace of the cgroup. */
 typedef struct {
     guint n_cgroups, n_processes;
@@ -36,15 +39,16 @@ typedef struct {
  * it has ended. *ret_is_init: it is the first process of the innermost. */
 static guint pidns_depth(pid_t pid, gboolean *ret_is_init)
 {
-    char path[64], text[PV_CONTROL_FILE_MAX];
+    g_autoptr(GString) text = g_string_new(NULL);
+    char path[64];
     guint n = 0;
     guint64 number = 0;
 
     *ret_is_init = FALSE;
     g_snprintf(path, sizeof(path), "/proc/%d/status", pid);
-    if (pv_read_text_at(AT_FDCWD, path, text, sizeof(text)) < 0)
+    if (pv_read_all_at(AT_FDCWD, path, text, STATUS_MAX) < 0)
         return 0;
-    const char *line = strstr(text, "\nNSpid:");
+    const char *line = strstr(text->str, "\nNSpid:");
     if (line == NULL)
         return 1;
     line += strlen("\nNSpid:");

@@ -108,6 +108,8 @@ static int take_memory(Supervisor *self)
     r = pv_shared_new(&self->shared);
     if (r == 0)
         r = pv_shared_salvage(fd, self->shared.memory);
+    if (r == 0) /* at least this one */
+        self->shared.memory->status.n_upgrades = 1;
     close(fd);
     return r;
 }

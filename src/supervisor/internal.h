@@ -18,6 +18,7 @@ typedef struct {
     bool is_retiring;      /* it was asked to end */
     uint64_t kill_at_msec; /* when it is killed for not ending; 0: never */
     bool was_hung;
+    uint64_t since_msec;    /* when it was started, or told to go */
     uint64_t served_before; /* requests served by all when it was told to go */
 } Worker;
 
@@ -115,7 +116,8 @@ void pv_unstore_fds(void);
 
 /* ---- watch.c: what is wrong with workers ---- */
 
-/* Look at the worker's age; kill it when it hangs. */
+/* Look at how long the worker has been at what it does, and the standby at its start; kill one that
+ * hangs. */
 void pv_watch(Supervisor *self);
 void pv_watch_reset(Supervisor *self);
 /* A worker has ended: count it, find out what it died of, and decide what is done. `status` is that

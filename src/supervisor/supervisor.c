@@ -59,6 +59,7 @@ static void promote(Supervisor *self)
     self->active = self->standby;
     self->standby = (Worker){.pidfd = -1, .control = -1};
     self->active.is_told_to_go = true;
+    self->active.since_msec = pv_now_msec();
     status_of(self)->standby_pid = 0;
     status_of(self)->worker_pid = self->active.pid;
     pv_watch_reset(self);
@@ -232,6 +233,16 @@ static void begin_upgrade(Supervisor *self)
     start_standby(self, self->program);
 }
 
+/* The worker looks at it at each read, and so does the next one. */
+static void toggle_host(Supervisor *self)
+{
+    bool shows_host = status_of(self)->shows_host == 0;
+
+    __atomic_store_n(&status_of(self)->shows_host, shows_host, __ATOMIC_RELAXED);
+    say_info("SIGUSR2: %s", shows_host ? "everybody is shown the kernel's own files"
+                                       : "containers are shown their own values again");
+}
+
 static void begin_end(Supervisor *self, bool leave)
 {
     int r;
@@ -277,6 +288,9 @@ static void read_signals(Supervisor *self)
         case SIGUSR1:
             if (!self->is_stopping && !self->is_upgrading)
                 begin_upgrade(self);
+            break;
+        case SIGUSR2:
+            toggle_host(self);
             break;
         default: /* SIGCHLD: told by the process descriptors, too */
             break;

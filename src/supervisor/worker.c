@@ -96,6 +96,7 @@ int pv_worker_start(Supervisor *self, const char *path, Worker *ret_worker)
     *ret_worker = (Worker){.pid = pid,
                            .pidfd = pv_sys_pidfd_open(pid, 0),
                            .control = sockets[0],
+                           .since_msec = pv_now_msec(),
                            .is_new_program = path != NULL};
     return 0;
 }

@@ -77,7 +77,10 @@ clean_up() {
     exit $status
 }
 trap clean_up EXIT
-trap 'exit 1' INT TERM
+trap 'exit 1' INT TERM HUP
+# shellcheck source=tests/guardian.sh
+. "$(dirname "$0")/../guardian.sh"
+guard "$work" "$work" stop_manager
 
 need_root() {
     [ "$(id -u)" = 0 ] || skip "needs root"

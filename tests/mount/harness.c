@@ -22,6 +22,7 @@
 static char prefix[32];
 static pid_t test_pid;     /* of the process that runs tests; a child that fails only exits */
 static GPtrArray *daemons; /* of PvtDaemon */
+static const struct CMUnitTest *current; /* the test that runs, as it was given to us */
 
 const char *pvt_prefix(void)
 {
@@ -132,6 +133,13 @@ guint64 pvt_sum_fields(const char *text, const char *key, guint n)
     return sum;
 }
 
+void pvt_assert_between(guint64 value, guint64 low, guint64 high)
+{
+    if (value < low || value > high)
+        pvt_fail("%" G_GUINT64_FORMAT " is not from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
+                 value, low, high);
+}
+
 /* ---- the daemon ---- */
 
 static const char *daemon_program(void)
@@ -172,24 +180,28 @@ static gboolean wait_ready(int fd)
 }
 
 /* A daemon in a folder of its own ("/tmp/pv-test-PID/NUMBER"), or in that of another one. */
-static PvtDaemon *launch(char *base, char **options)
+static PvtDaemon *launch(const char *program, char *base, char **options)
 {
     PvtDaemon *daemon = g_new0(PvtDaemon, 1);
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    g_autofree char *name = g_path_get_basename(program);
+    gboolean is_lxcfs = strcmp(name, "lxcfs") == 0;
     g_autofree char *state_option = NULL;
     int pipe_fds[2], log_fd;
     gboolean ready;
 
+    daemon->program = g_strdup(program);
     daemon->base = base;
     daemon->mountpoint = g_build_filename(base, "mnt", NULL);
-    daemon->state_dir = g_build_filename(base, "state", NULL);
+    daemon->state_dir = g_build_filename(base, is_lxcfs ? "lxcfs" : "state", NULL);
     daemon->log_path = g_build_filename(base, "log", NULL);
     daemon->expected = g_ptr_array_new_with_free_func(g_free);
     g_ptr_array_add(daemons, daemon);
     g_mkdir_with_parents(base, 0755);
-    state_option = g_strconcat("--state-dir=", daemon->state_dir, NULL);
+    state_option = is_lxcfs ? g_strconcat("--runtime-dir=", base, NULL)
+                            : g_strconcat("--state-dir=", daemon->state_dir, NULL);
 
-    g_ptr_array_add(argv, (gpointer)daemon_program());
+    g_ptr_array_add(argv, daemon->program);
     g_ptr_array_add(argv, state_option);
     for (guint i = 0; options != NULL && options[i] != NULL; i++)
         g_ptr_array_add(argv, options[i]);
@@ -208,7 +220,7 @@ static PvtDaemon *launch(char *base, char **options)
     close(pipe_fds[0]);
     if (!ready) {
         g_autofree char *log = pvt_daemon_log(daemon);
-        pvt_fail("%s did not get ready:\n%s", daemon_program(), log);
+        pvt_fail("%s did not get ready:\n%s", daemon->program, log);
     }
     return daemon;
 }
@@ -224,7 +236,7 @@ static char *next_base(void)
 
 PvtDaemon *pvt_daemon_start(void)
 {
-    return launch(next_base(), NULL);
+    return launch(daemon_program(), next_base(), NULL);
 }
 
 PvtDaemon *pvt_daemon_start_with(const char *first_option, ...)
@@ -237,18 +249,25 @@ PvtDaemon *pvt_daemon_start_with(const char *first_option, ...)
         g_ptr_array_add(options, (gpointer)option);
     va_end(args);
     g_ptr_array_add(options, NULL);
-    return launch(next_base(), (char **)options->pdata);
+    return launch(daemon_program(), next_base(), (char **)options->pdata);
 }
 
 PvtDaemon *pvt_daemon_start_after(const PvtDaemon *other)
 {
-    return launch(g_strdup(other->base), NULL);
+    return launch(other->program, g_strdup(other->base), NULL);
+}
+
+PvtDaemon *pvt_daemon_start_program(const char *program, char **options)
+{
+    return launch(program != NULL ? program : daemon_program(), next_base(), options);
 }
 
 /* The process that serves, by the file in which it says so; 0 when there is none, or it is no
  * worker of this daemon (any more). */
 static pid_t find_worker(const char *state_dir)
 {
+    g_autofree char *base = g_path_get_dirname(state_dir);
+    g_autofree char *mountpoint = g_build_filename(base, "mnt", NULL);
     GDir *dir = g_dir_open(state_dir, 0, NULL);
     const char *name;
     pid_t pid = 0;
@@ -265,7 +284,7 @@ static pid_t find_worker(const char *state_dir)
             continue;
         cmdline_path = g_strdup_printf("/proc/%d/cmdline", atoi(text));
         if (g_file_get_contents(cmdline_path, &cmdline, &length, NULL) &&
-            memmem(cmdline, length, state_dir, strlen(state_dir)) != NULL)
+            memmem(cmdline, length, mountpoint, strlen(mountpoint) + 1) != NULL)
             pid = atoi(text);
     }
     if (dir != NULL)
@@ -416,6 +435,7 @@ static void end_daemons(void)
         while (pvt_is_mounted(daemon->mountpoint) && umount2(daemon->mountpoint, MNT_DETACH) == 0)
             ;
         g_ptr_array_unref(daemon->expected);
+        g_free(daemon->program);
         g_free(daemon->base);
         g_free(daemon->mountpoint);
         g_free(daemon->state_dir);
@@ -458,21 +478,24 @@ int pvt_daemon_run(char **ret_output, const char *first_argument, ...)
 
 /* ---- the run ---- */
 
-/* A test that hangs ends the program; the guardian does the rest. */
-static int set_alarm(void **state)
+/* Before a test. One that hangs ends the program; the guardian does the rest. */
+static int begin(void **state)
 {
-    (void)state;
+    current = *state;
+    *state = current->initial_state;
     alarm(pvt_timeout_msec(60000) / 1000);
-    return 0;
+    return current->setup_func != NULL ? current->setup_func(state) : 0;
 }
 
+/* After it, whatever came of it. */
 static int clean_up(void **state)
 {
-    (void)state;
+    int own = current->teardown_func != NULL ? current->teardown_func(state) : 0;
+
     pvt_containers_end();
     end_daemons();
     pvt_cgroups_end();
-    return 0;
+    return own;
 }
 
 static void remove_tree(const char *path)
@@ -500,10 +523,22 @@ static void end_workers(const char *folder)
 
     while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
         g_autofree char *state_dir = g_build_filename(folder, name, "state", NULL);
+        g_autofree char *lxcfs_dir = g_build_filename(folder, name, "lxcfs", NULL);
         end_worker(state_dir);
+        end_worker(lxcfs_dir);
     }
     if (dir != NULL)
         g_dir_close(dir);
+}
+
+/* Until the program has ended, in whatever way, or closes its end of the pipe: which those may hold
+ * that it forked. */
+static void wait_for_program(int program_fd, int pipe_fd)
+{
+    struct pollfd fds[] = {{.fd = program_fd, .events = POLLIN}, {.fd = pipe_fd, .events = POLLIN}};
+
+    while (poll(fds, G_N_ELEMENTS(fds), -1) <= 0)
+        ;
 }
 
 /* Outlives the program, and removes what it may have left. Ends with the number of cgroups that
@@ -511,26 +546,29 @@ static void end_workers(const char *folder)
 static pid_t start_guardian(int *ret_fd)
 {
     g_autofree char *folder = pvt_path("");
+    int program_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     int fds[2];
     pid_t pid;
 
-    if (pipe2(fds, O_CLOEXEC) < 0 || (pid = fork()) < 0)
+    if (program_fd < 0 || pipe2(fds, O_CLOEXEC) < 0 || (pid = fork()) < 0)
         return -1;
+    /* A group of its own: what ends the program's group is not meant for it. Both set it: so it has
+     * been set for both. */
+    setpgid(pid, pid);
     if (pid == 0) {
-        char byte;
         guint n;
 
-        setsid();
         signal(SIGTERM, SIG_IGN);
         signal(SIGINT, SIG_IGN);
+        signal(SIGHUP, SIG_IGN);
         close(fds[1]);
-        while (read(fds[0], &byte, 1) > 0)
-            ;
+        wait_for_program(program_fd, fds[0]);
         end_workers(folder);
         n = pvt_cgroups_sweep(prefix);
         remove_tree(folder);
         _exit((int)MIN(n, 100));
     }
+    close(program_fd);
     close(fds[0]);
     *ret_fd = fds[1];
     return pid;
@@ -547,7 +585,8 @@ static const char *missing(void)
     return NULL;
 }
 
-int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests)
+int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests, CMFixtureFunction group_setup,
+                  CMFixtureFunction group_teardown)
 {
     g_autofree struct CMUnitTest *wrapped = g_new0(struct CMUnitTest, n_tests);
     int guardian_fd, failed, status;
@@ -555,6 +594,7 @@ int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests)
     const char *reason;
     pid_t guardian;
 
+    cmocka_set_test_filter(g_getenv("PV_TEST_FILTER")); /* for whoever looks into one test */
     test_pid = getpid();
     g_snprintf(prefix, sizeof prefix, "pv-test-%d", (int)test_pid);
     reason = missing();
@@ -571,11 +611,13 @@ int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests)
         return 1;
     }
     for (gsize i = 0; i < n_tests; i++) {
-        wrapped[i] = tests[i];
-        wrapped[i].setup_func = set_alarm;
-        wrapped[i].teardown_func = clean_up;
+        wrapped[i] = (struct CMUnitTest){.name = tests[i].name,
+                                         .test_func = tests[i].test_func,
+                                         .setup_func = begin,
+                                         .teardown_func = clean_up,
+                                         .initial_state = (void *)&tests[i]};
     }
-    failed = _cmocka_run_group_tests("mount", wrapped, n_tests, NULL, NULL);
+    failed = _cmocka_run_group_tests("mount", wrapped, n_tests, group_setup, group_teardown);
     close(guardian_fd);
     while (waitpid(guardian, &status, 0) < 0 && errno == EINTR)
         ;

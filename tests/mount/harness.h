@@ -42,11 +42,26 @@
  * Run the tests, each with a clean-up after it. Returns what main() is to return: 0, 1 after a
  * failure, 77 (skipped), with the reason printed, where the machine cannot run them.
  */
-#define pvt_main(tests) pvt_run_tests(tests, G_N_ELEMENTS(tests))
-int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests);
+#define pvt_main(tests) pvt_run_tests(tests, G_N_ELEMENTS(tests), NULL, NULL)
+
+/* The same with what is to be done before the first test and after the last one. */
+#define pvt_main_with(tests, setup, teardown)                                                      \
+    pvt_run_tests(tests, G_N_ELEMENTS(tests), setup, teardown)
+
+/* Either fixture may be NULL. */
+int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests, CMFixtureFunction group_setup,
+                  CMFixtureFunction group_teardown);
 
 /* Time limits are for a fast machine; $PV_TEST_SLOW multiplies them. In ms. */
 guint pvt_timeout_msec(guint msec);
+
+/* For a process that a test forks: it dies with its parent, and blocks no signal. Call it first.
+ * parent  as the child sees it; 0: it is outside of the child's pid namespace */
+void pvt_child_setup(pid_t parent);
+
+/* What the names of this program's cgroups and folder begin with: "pv-test-PID". The guardian
+ * removes every cgroup whose name begins with this and a "-", and ends what is in it. */
+const char *pvt_prefix(void);
 
 /* A file of this test program's own folder: "/tmp/pv-test-PID/NAME". Free with g_free. */
 char *pvt_path(const char *name);
@@ -54,8 +69,9 @@ char *pvt_path(const char *name);
 /* ---- the daemon ---- */
 
 typedef struct {
-    pid_t pid;  /* 0 once it has ended */
-    char *base; /* the folder of the next three */
+    pid_t pid;     /* 0 once it has ended */
+    char *program; /* its file */
+    char *base;    /* the folder of the next three */
     char *mountpoint;
     char *state_dir;
     char *log_path;      /* its stderr */
@@ -67,6 +83,10 @@ PvtDaemon *pvt_daemon_start(void);
 
 /* The same with options, ended by NULL. */
 PvtDaemon *pvt_daemon_start_with(const char *first_option, ...) G_GNUC_NULL_TERMINATED;
+
+/* The same with another program (NULL: the one under test). One whose file is called lxcfs is given
+ * lxcfs's options. */
+PvtDaemon *pvt_daemon_start_program(const char *program, char **options);
 
 /* The same on the mount point and with the state of another daemon, which has ended. */
 PvtDaemon *pvt_daemon_start_after(const PvtDaemon *other);
@@ -131,6 +151,9 @@ void pvt_cgroup_write(PvtCgroup *cgroup, const char *controller, const char *fil
 /* Put a process into it, in every hierarchy. */
 void pvt_cgroup_enter(PvtCgroup *cgroup, pid_t pid);
 
+/* Take a process out of it, in the controller's v1 hierarchy only: into the root. */
+void pvt_cgroup_leave(const char *controller, pid_t pid);
+
 /* Remove it now. Its processes must have ended. */
 void pvt_cgroup_remove(PvtCgroup *cgroup);
 
@@ -167,6 +190,9 @@ char *pvt_run(PvtContainer *container, const char *format, ...) G_GNUC_PRINTF(2,
 int pvt_run_status(PvtContainer *container, char **ret_output, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 
+/* What a shell command in it prints. */
+void pvt_assert_text(PvtContainer *container, const char *command, const char *expected);
+
 /* Kill its init, and with it everything in it. */
 void pvt_container_stop(PvtContainer *container);
 
@@ -184,6 +210,9 @@ guint pvt_count_lines(const char *text, const char *prefix);
 
 /* Sum of the first n numbers of the line that begins with the key ("cpu ", 10 of them or less). */
 guint64 pvt_sum_fields(const char *text, const char *key, guint n);
+
+/* low and high are allowed. */
+void pvt_assert_between(guint64 value, guint64 low, guint64 high);
 
 /* Sleep. */
 void pvt_sleep_msec(guint msec);

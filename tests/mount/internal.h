@@ -3,9 +3,6 @@
 
 #include "harness.h"
 
-/* "pv-test-PID": every cgroup and folder of this program begins with it. */
-const char *pvt_prefix(void);
-
 /* After each test. */
 void pvt_containers_end(void);
 void pvt_cgroups_end(void);
@@ -16,9 +13,6 @@ guint pvt_cgroups_sweep(const char *prefix);
 
 /* Fail the test with a message. Outside of a test, as in children, print it and exit. */
 G_NORETURN void pvt_fail(const char *format, ...) G_GNUC_PRINTF(1, 2);
-
-/* In a child: die with the parent, no signal blocked. */
-void pvt_child_setup(pid_t parent);
 
 /* The cgroup's cgroup.procs files, opened for writing, to enter it later: from namespaces in which
  * it cannot be reached. */

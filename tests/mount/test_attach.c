@@ -2,6 +2,8 @@
  * Attach and detach for real: a procviewd of its own, processes in mount namespaces of every odd
  * kind, and the mount tables compared before and after.
  */
+#include "harness.h"
+
 #include "procview/attach.h"
 #include "procview/error.h"
 #include "procview/fd.h"
@@ -12,10 +14,7 @@
 #include <linux/magic.h>
 #include <sched.h>
 #include <seccomp.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +23,6 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
-
-#include <cmocka.h>
 
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546
@@ -52,15 +49,25 @@ static gboolean is_served(const char *dir)
     return statfs(dir, &buf) == 0 && buf.f_type == FUSE_SUPER_MAGIC && access(file, R_OK) == 0;
 }
 
+/* A folder of the test program's own. Free with g_free. */
+static char *make_folder(const char *template)
+{
+    char *path = pvt_path(template);
+
+    assert_non_null(g_mkdtemp(path));
+    return path;
+}
+
 static void daemon_start(Daemon *daemon)
 {
     const char *path = g_getenv("PROCVIEWD");
+    pid_t self = getpid();
 
-    daemon->dir = g_dir_make_tmp("pv-attach-XXXXXX", NULL);
+    daemon->dir = make_folder("views-XXXXXX");
     daemon->state_dir = g_strconcat(daemon->dir, ".state", NULL);
     daemon->pid = fork();
     if (daemon->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        pvt_child_setup(self);
         path = path != NULL ? path : PROCVIEWD;
         /* In one process: some tests want its mount dead, or silent. */
         execl(path, "procviewd", "--standalone", "--state-dir", daemon->state_dir, daemon->dir,
@@ -175,10 +182,10 @@ static void container_main(guint64 flags, void (*setup)(void), int go_fd, int re
 {
     char byte;
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     must(read(go_fd, &byte, 1) == 1);
     if (flags & CLONE_NEWUSER)
         must(setgid(0) == 0 && setuid(0) == 0);
+    pvt_child_setup(0); /* again: other credentials forget it */
     setup();
     must(write(ready_fd, "r", 1) == 1);
     for (;;)
@@ -194,8 +201,9 @@ static Container container_try(guint64 flags, void (*setup)(void))
     if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0)
         return (Container){.pid = -1};
     struct clone_args args = {.flags = flags, .exit_signal = SIGCHLD};
-    pid_t pid = pv_sys_clone3(&args, sizeof(args));
+    pid_t self = getpid(), pid = pv_sys_clone3(&args, sizeof(args));
     if (pid == 0) {
+        pvt_child_setup(self);
         close(go[1]);
         container_main(flags, setup, go[0], ready[1]);
     }
@@ -669,11 +677,13 @@ typedef int (*ChildFunc)(void);
 static int in_child(ChildFunc func)
 {
     int status;
-    pid_t pid = fork();
+    pid_t self = getpid(), pid = fork();
 
     assert_true(pid >= 0);
-    if (pid == 0)
+    if (pid == 0) {
+        pvt_child_setup(self);
         _exit(func());
+    }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
 }
@@ -923,8 +933,10 @@ static void all_are_the_containers_below_this_pid_namespace(void **state)
     int status;
 
     assert_true(pid >= 0);
-    if (pid == 0)
+    if (pid == 0) {
+        pvt_child_setup(0);
         _exit(attach_all_here());
+    }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
@@ -945,7 +957,7 @@ static void names_of_two_managers_are_ambiguous(void **state)
 {
     (void)state;
     g_autofree char *out = NULL, *err = NULL;
-    g_autofree char *dir = g_dir_make_tmp("pv-tools-XXXXXX", NULL);
+    g_autofree char *dir = make_folder("tools-XXXXXX");
     g_autofree char *old_path = g_strdup(g_getenv("PATH"));
     g_autofree char *path = g_strconcat(dir, ":", old_path, NULL);
     Container one = container_usual(), other = container_usual();
@@ -987,6 +999,42 @@ static void show_and_ps_need_no_mount(void **state)
     assert_int_equal(table_status, 0);
     assert_true(g_str_has_prefix(table, "NAME "));
     assert_non_null(strstr(table, pid));
+}
+
+/* The daemon's option is a key of its configuration, which these read too. */
+static void show_and_ps_read_the_daemons_configuration(void **state)
+{
+    (void)state;
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        print_message("skipped: it needs 2 CPUs\n");
+        skip();
+    }
+    g_autofree char *path = pvt_path("procview.conf"), *bad = pvt_path("bad.conf");
+    g_autofree char *real = NULL, *dense = NULL, *list = NULL, *err = NULL, *missing = NULL;
+    Container container = container_usual();
+    g_autofree char *pid = g_strdup_printf("%d", container.pid);
+
+    assert_true(g_file_set_contents(path, "[procview]\ncpu-ids=dense\n", -1, NULL));
+    assert_true(g_file_set_contents(bad, "[procview]\ncpu-ids=odd\n", -1, NULL));
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "dense");
+    pvt_cgroup_set_cpus(cgroup, "1");
+    pvt_cgroup_enter(cgroup, container.pid);
+    int status[] = {
+        run(&real, NULL, "show", "online", "--pid", pid, NULL),
+        run(&dense, NULL, "show", "online", "--pid", pid, "--config", path, NULL),
+        run(&list, NULL, "ps", "--config", path, NULL),
+        run(NULL, &err, "ps", "--config", bad, NULL),
+        run(NULL, &missing, "show", "online", "--config", "/no/such/file", NULL),
+    };
+    container_end(&container);
+    assert_int_equal(status[0] | status[1] | status[2], 0);
+    assert_string_equal(real, "1\n");
+    assert_string_equal(dense, "0\n");
+    assert_int_equal(status[3], 1);
+    assert_non_null(
+        strstr(err, "bad.conf:2: bad value \"odd\" of \"cpu-ids\"; allowed: real, dense"));
+    assert_int_equal(status[4], 1);
+    assert_non_null(strstr(missing, "/no/such/file"));
 }
 
 static int group_setup(void **state)
@@ -1037,11 +1085,8 @@ int main(void)
         cmocka_unit_test(names_of_two_managers_are_ambiguous),
         cmocka_unit_test(all_are_the_containers_below_this_pid_namespace),
         cmocka_unit_test(show_and_ps_need_no_mount),
+        cmocka_unit_test(show_and_ps_read_the_daemons_configuration),
     };
 
-    if (geteuid() != 0 || access("/dev/fuse", R_OK | W_OK) < 0) {
-        printf("SKIP: mounting needs root and /dev/fuse\n");
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return pvt_main_with(tests, group_setup, group_teardown);
 }

@@ -1,8 +1,11 @@
 /*
  * Which container a process is in, with real namespaces and cgroups: needs root. The cgroups are
  * made below "pv-live-PID" of the memory controller's hierarchy (on v2: of the only one) and
- * removed at the end.
+ * removed at the end, by the
+ * harness's guardian when the program is killed.
  */
+#include "harness.h"
+
 #include "../../src/container/internal.h"
 #include "procview/container.h"
 #include "procview/error.h"
@@ -11,10 +14,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +23,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-#include <cmocka.h>
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080
@@ -37,7 +35,7 @@ typedef struct {
     PvHost *host;
     PvHierarchies *hierarchies;
     PvContainers *containers;
-    char *top;                     /* "/pv-live-PID" */
+    char *top;                     /* "/pv-test-PID-live" */
     char *top_path;                /* the same in the file system */
     pid_t children[PROCESSES_MAX]; /* ours, to be killed and waited for */
     guint n_children;
@@ -90,7 +88,6 @@ typedef struct {
 
 static void wait_for_end(void)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;)
         pause();
 }
@@ -113,7 +110,7 @@ static void mount_cgroups(const Live *live)
  * report_fd. */
 static void run_outside(const Live *live, const Spec *spec, int report_fd)
 {
-    pid_t pid;
+    pid_t self = getpid(), pid;
     int ready[2];
     char byte;
 
@@ -138,6 +135,7 @@ static void run_outside(const Live *live, const Spec *spec, int report_fd)
     }
     pid = fork();
     if (pid == 0) {
+        pvt_child_setup(self);
         if (spec->init_cgroup != NULL)
             join_cgroup(live, spec->init_cgroup);
         if (spec->mounts_cgroups)
@@ -157,7 +155,7 @@ static void run_outside(const Live *live, const Spec *spec, int report_fd)
 static pid_t start(Live *live, const Spec *spec)
 {
     int fds[2];
-    pid_t outside, inside = 0;
+    pid_t self = getpid(), outside, inside = 0;
     char buf[sizeof(pid_t) + 1];
     size_t got = 0;
 
@@ -165,8 +163,10 @@ static pid_t start(Live *live, const Spec *spec)
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
     outside = fork();
     assert_true(outside >= 0);
-    if (outside == 0)
+    if (outside == 0) {
+        pvt_child_setup(self);
         run_outside(live, spec, fds[1]);
+    }
     close(fds[1]);
     live->children[live->n_children++] = outside;
     while (got < sizeof(buf)) {
@@ -197,11 +197,11 @@ static void end_all(Live *live)
     live->n_children = 0;
 }
 
-/* End all, and those inside, who die with the ones that started them. */
+/* End all, and those inside, who die with the ones that started them: all of our own group. */
 static void end_everything(Live *live)
 {
     end_all(live);
-    while (waitpid(-1, NULL, 0) > 0)
+    while (waitpid(0, NULL, 0) > 0)
         ;
 }
 
@@ -218,7 +218,7 @@ static int live_setup(void **state)
     if (live->hierarchies == NULL)
         fail_msg("%s", error->message);
     live->containers = pv_containers_new(live->host, live->hierarchies, NULL);
-    live->top = g_strdup_printf("/pv-live-%d", (int)getpid());
+    live->top = g_strdup_printf("/%s-live", pvt_prefix());
     live->top_path = g_build_filename(
         pv_hierarchies_mount_point(live->hierarchies, PV_CONTROLLER_MEMORY), live->top, NULL);
     make_cgroup(live, "");
@@ -409,13 +409,13 @@ static void nested_pid_namespaces_are_containers_of_their_own(void **state)
 {
     Live *live = *state;
     pid_t outer = start(live, &(Spec){.cgroup = "a", .flags = CLONE_NEWPID});
-    pid_t child = fork();
+    pid_t self = getpid(), child = fork();
 
     if (child == 0) {
         g_autofree char *path = g_strdup_printf("/proc/%d/ns/pid", (int)outer);
         pv_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pvt_child_setup(self);
         if (fd < 0 || setns(fd, CLONE_NEWPID) < 0 || fork() != 0)
             wait_for_end();
         if (unshare(CLONE_NEWPID) < 0)
@@ -629,10 +629,6 @@ int main(void)
         live_test(a_scan_finds_a_container_that_has_read_nothing),
     };
 
-    if (geteuid() != 0) {
-        printf("skipped: making namespaces and cgroups needs root\n");
-        return 77;
-    }
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return pvt_main(tests);
 }

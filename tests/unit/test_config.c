@@ -1,5 +1,5 @@
 /* procviewd's configuration: what is taken, and what is said of what is not. */
-#include "config.h"
+#include "procview/config.h"
 
 #include "procview/error.h"
 
@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -23,7 +24,7 @@ static void expect_refused(const char *text, const char *message)
     assert_string_equal(error->message, message);
 }
 
-static gboolean load(PvConfig *config, char **argv, PvCommand *ret_command, GError **error)
+static gboolean load(PvConfig *config, char **argv, PvConfigCommand *ret_command, GError **error)
 {
     pv_config_init(config);
     return pv_config_load(config, (int)g_strv_length(argv), argv, ret_command, error);
@@ -33,7 +34,7 @@ static void expect_usage_error(char **argv, const char *message)
 {
     g_auto(PvConfig) config = {0};
     g_autoptr(GError) error = NULL;
-    PvCommand command;
+    PvConfigCommand command;
 
     assert_false(load(&config, argv, &command, &error));
     assert_string_equal(error->message, message);
@@ -90,9 +91,12 @@ static void test_empty_file_changes_nothing(void **state)
 static void test_unknown_key_is_refused_with_its_line(void **state)
 {
     (void)state;
+    expect_refused("[procview]\nthreads=1\n  colour = red\n",
+                   "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, "
+                   "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
     expect_refused(
-        "[procview]\nthreads=1\n  colour = red\n",
-        "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, "
+        "[procview]\ncpu-ids[de]=dense\n",
+        "f.conf:2: unknown key \"cpu-ids[de]\"; allowed: mountpoint, cpu-ids, swap-total, "
         "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
 }
 
@@ -154,7 +158,7 @@ static void test_option_wins_over_the_file(void **state)
                     path,
                     (char *)"/mnt/z",
                     NULL};
-    PvCommand command;
+    PvConfigCommand command;
 
     (void)state;
     assert_true(fd >= 0);
@@ -176,7 +180,7 @@ static void test_relative_mountpoint_of_the_command_line_is_made_absolute(void *
     char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)"/dev/null", (char *)"x",
                     NULL};
     g_autofree char *expected = g_canonicalize_filename("x", NULL);
-    PvCommand command;
+    PvConfigCommand command;
 
     (void)state;
     assert_true(load(&config, argv, &command, NULL));
@@ -222,11 +226,44 @@ static void test_file_that_was_named_must_exist(void **state)
     g_auto(PvConfig) config = {0};
     g_autoptr(GError) error = NULL;
     char *argv[] = {(char *)"procviewd", (char *)"--config=/nonexistent/f.conf", NULL};
-    PvCommand command;
+    PvConfigCommand command;
 
     (void)state;
     assert_false(load(&config, argv, &command, &error));
     assert_non_null(strstr(error->message, "/nonexistent/f.conf"));
+}
+
+/* A device that never ends, a fifo that nobody writes to, a folder. */
+static void test_what_is_no_file_is_refused_at_once(void **state)
+{
+    g_autofree char *folder = g_dir_make_tmp("procview-test-XXXXXX", NULL);
+    g_autofree char *fifo = g_build_filename(folder, "fifo", NULL);
+    const char *const PATHS[] = {"/dev/zero", fifo, folder};
+
+    (void)state;
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    for (guint i = 0; i < G_N_ELEMENTS(PATHS); i++) {
+        g_auto(PvConfig) config = {0};
+        g_autoptr(GError) error = NULL;
+        PvConfigCommand command;
+        char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)PATHS[i], NULL};
+
+        assert_false(load(&config, argv, &command, &error));
+        assert_non_null(strstr(error->message, PATHS[i]));
+    }
+    g_unlink(fifo);
+    g_rmdir(folder);
+}
+
+static void test_no_configuration_at_all_is_dev_null(void **state)
+{
+    g_auto(PvConfig) config = {0};
+    g_autoptr(GError) error = NULL;
+    PvConfigCommand command;
+    char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)"/dev/null", NULL};
+
+    (void)state;
+    assert_true(load(&config, argv, &command, &error));
 }
 
 static void test_compat_profile_is_a_valid_configuration(void **state)
@@ -306,6 +343,8 @@ int main(void)
         cmocka_unit_test(test_bad_value_of_an_option_is_refused),
         cmocka_unit_test(test_two_mount_points_are_refused),
         cmocka_unit_test(test_file_that_was_named_must_exist),
+        cmocka_unit_test(test_what_is_no_file_is_refused_at_once),
+        cmocka_unit_test(test_no_configuration_at_all_is_dev_null),
         cmocka_unit_test(test_compat_profile_is_a_valid_configuration),
         cmocka_unit_test(test_help_names_every_key),
         cmocka_unit_test(test_rules_are_checked),

@@ -1,13 +1,20 @@
 /* The daemon's configuration, see config.h. */
-#include "config.h"
+#include "procview/config.h"
 
 #include "procview/autoattach.h"
 #include "procview/error.h"
+#include "procview/fd.h"
+#include "procview/file.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 
 #define SECTION "procview"
+
+/* A longer file is something else, given by mistake. */
+#define FILE_BYTES_MAX (256 * 1024)
 
 typedef enum { TYPE_PATH, TYPE_CHOICE, TYPE_NUMBER, TYPE_RULES } Type;
 
@@ -276,7 +283,9 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
     g_auto(GStrv) sections = NULL;
     g_auto(GStrv) names = NULL;
 
-    if (!g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_NONE, &parse_error))
+    /* Translated keys ("KEY[de]") would be passed over in silence. */
+    if (!g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_KEEP_TRANSLATIONS,
+                                   &parse_error))
         return pv_error_set(error, PV_ERROR_INVALID,
                             "%s:%u: not understood; allowed: [" SECTION
                             "], KEY=VALUE, and comments after #",
@@ -298,18 +307,28 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
 
 static gboolean load_file(PvConfig *config, const char *path, gboolean must_exist, GError **error)
 {
-    g_autofree char *text = NULL;
-    g_autoptr(GError) read_error = NULL;
-    gsize length;
+    g_autoptr(GString) text = g_string_new(NULL);
+    /* O_NONBLOCK: a fifo without a writer must not hold up the start. */
+    pv_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int r = fd < 0 ? -errno : pv_pread_all(fd, text, FILE_BYTES_MAX);
 
-    if (!g_file_get_contents(path, &text, &length, &read_error)) {
-        if (!must_exist && g_error_matches(read_error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-            return TRUE;
-        return pv_error_set(error, PV_ERROR_INVALID, "%s", read_error->message);
-    }
-    if (strlen(text) != length)
+    if (r == -ENOENT && !must_exist)
+        return TRUE;
+    if (r == -EFBIG)
+        return pv_error_set(error, PV_ERROR_INVALID, "%s: too long for a configuration", path);
+    if (r == -ESPIPE)
+        return pv_error_set(error, PV_ERROR_INVALID, "%s: not a file", path);
+    if (r < 0)
+        return pv_error_set(error, PV_ERROR_INVALID, "cannot read the configuration %s: %s", path,
+                            g_strerror(-r));
+    if (strlen(text->str) != text->len)
         return pv_error_set(error, PV_ERROR_INVALID, "%s:1: not a text file", path);
-    return pv_config_parse(config, path, text, error);
+    return pv_config_parse(config, path, text->str, error);
+}
+
+gboolean pv_config_load_file(PvConfig *config, const char *path, GError **error)
+{
+    return load_file(config, path != NULL ? path : PV_CONFIG_PATH, path != NULL, error);
 }
 
 /* ---- the command line ---- */
@@ -348,7 +367,7 @@ static gboolean store_options(PvConfig *config, const GArray *options, GError **
 
 /* One argument that is an option. *index moves to its last word. */
 static gboolean take_option(PvConfig *config, int argc, char **argv, int *index, GArray *options,
-                            const char **config_path, PvCommand *command, GError **error)
+                            const char **config_path, PvConfigCommand *command, GError **error)
 {
     g_autofree char *name = g_strndup(argv[*index] + 2, strcspn(argv[*index] + 2, "="));
     const char *argument = argv[*index];
@@ -381,7 +400,7 @@ static gboolean take_option(PvConfig *config, int argc, char **argv, int *index,
     return TRUE;
 }
 
-gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvCommand *ret_command,
+gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvConfigCommand *ret_command,
                         GError **error)
 {
     g_autoptr(GArray) options = g_array_new(FALSE, FALSE, sizeof(Option));
@@ -407,9 +426,7 @@ gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvCommand *ret_
     }
     if (mountpoint.value != NULL)
         g_array_append_val(options, mountpoint);
-    return load_file(config, config_path != NULL ? config_path : PV_CONFIG_PATH,
-                     config_path != NULL, error) &&
-           store_options(config, options, error);
+    return pv_config_load_file(config, config_path, error) && store_options(config, options, error);
 }
 
 /* ---- texts ---- */
