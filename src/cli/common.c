@@ -4,6 +4,7 @@
 #include "common.h"
 
 #include "command.h"
+#include "procview/config.h"
 #include "procview/parse.h"
 
 #include <string.h>
@@ -56,10 +57,12 @@ void pv_cli_context_clear(PvCliContext *context)
     g_clear_pointer(&context->host, pv_host_free);
 }
 
-gboolean pv_cli_context_open(PvCliContext *ret_context, GError **error)
+static gboolean open_context(PvCliContext *ret_context, const PvConfig *config, GError **error)
 {
     g_auto(PvCliContext) context = {NULL, NULL, NULL, NULL};
-    const PvViewOptions options = {.dense_cpu_ids = FALSE};
+    const PvViewOptions options = {.dense_cpu_ids = config->cpu_ids_dense,
+                                   .swap_total_memsw = config->swap_total_memsw};
+    g_autofree char *account_dir = g_build_filename(config->state_dir, "account", NULL);
 
     context.host = pv_host_open(NULL, error);
     if (context.host == NULL)
@@ -69,11 +72,29 @@ gboolean pv_cli_context_open(PvCliContext *ret_context, GError **error)
     if (context.hierarchies == NULL)
         return FALSE;
     context.containers =
-        pv_containers_new_read_only(context.host, context.hierarchies, PV_STATE_DIR);
+        pv_containers_new_read_only(context.host, context.hierarchies, account_dir);
     context.views = pv_views_new(context.host, context.containers, &options);
     *ret_context = context;
     context = (PvCliContext){NULL, NULL, NULL, NULL};
     return TRUE;
+}
+
+gboolean pv_cli_context_open(PvCliContext *ret_context, GError **error)
+{
+    g_auto(PvConfig) defaults = {0};
+
+    pv_config_init(&defaults);
+    return open_context(ret_context, &defaults, error);
+}
+
+gboolean pv_cli_context_open_configured(PvCliContext *ret_context, const char *config_path,
+                                        GError **error)
+{
+    g_auto(PvConfig) config = {0};
+
+    pv_config_init(&config);
+    return pv_config_load_file(&config, config_path, error) &&
+           open_context(ret_context, &config, error);
 }
 
 gboolean pv_cli_wants_colour(FILE *stream)

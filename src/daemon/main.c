@@ -2,8 +2,8 @@
  * procviewd: the supervisor, its workers and its helper are this one program; who it is to be is
  * told by its first argument. Everything else is in the libraries.
  */
-#include "config.h"
 #include "lxcfs_options.h"
+#include "procview/config.h"
 #include "serve.h"
 
 #include "procview/supervisor.h"
@@ -42,7 +42,7 @@ int main(int argc, char **argv)
     gboolean is_worker = is_safe || strcmp(role, PV_WORKER_ARGUMENT) == 0;
     gboolean is_helper = strcmp(role, PV_HELPER_ARGUMENT) == 0;
     char **own_argv = argv;
-    PvCommand command;
+    PvConfigCommand command;
 
     if (strcmp(role, PV_DETACH_ARGUMENT) == 0 && argc == 3)
         return pv_detach_everywhere(argv[2]);

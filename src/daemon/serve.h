@@ -1,7 +1,7 @@
 /* What serves: everything between /dev/fuse and the machine. */
 #pragma once
 
-#include "config.h"
+#include "procview/config.h"
 
 #include "procview/sampler.h"
 #include "procview/server.h"

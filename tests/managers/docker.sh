@@ -7,6 +7,7 @@ need_root
 need_static_busybox
 command -v dockerd >/dev/null && [ -x $docker ] || skip "docker is not installed (docker.io)"
 had_docker=$(ls -d /sys/fs/cgroup/{,*/}docker 2>/dev/null || true)
+# shellcheck disable=SC2154 # work is of lib.sh
 export DOCKER_HOST=unix://$work/docker.sock
 export DOCKER_CONFIG=$work/config
 mkdir -p "$work/bin" && ln -s $docker "$work/bin/docker"

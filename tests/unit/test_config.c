@@ -1,5 +1,5 @@
 /* procviewd's configuration: what is taken, and what is said of what is not. */
-#include "config.h"
+#include "procview/config.h"
 
 #include "procview/error.h"
 
@@ -24,7 +24,7 @@ static void expect_refused(const char *text, const char *message)
     assert_string_equal(error->message, message);
 }
 
-static gboolean load(PvConfig *config, char **argv, PvCommand *ret_command, GError **error)
+static gboolean load(PvConfig *config, char **argv, PvConfigCommand *ret_command, GError **error)
 {
     pv_config_init(config);
     return pv_config_load(config, (int)g_strv_length(argv), argv, ret_command, error);
@@ -34,7 +34,7 @@ static void expect_usage_error(char **argv, const char *message)
 {
     g_auto(PvConfig) config = {0};
     g_autoptr(GError) error = NULL;
-    PvCommand command;
+    PvConfigCommand command;
 
     assert_false(load(&config, argv, &command, &error));
     assert_string_equal(error->message, message);
@@ -158,7 +158,7 @@ static void test_option_wins_over_the_file(void **state)
                     path,
                     (char *)"/mnt/z",
                     NULL};
-    PvCommand command;
+    PvConfigCommand command;
 
     (void)state;
     assert_true(fd >= 0);
@@ -180,7 +180,7 @@ static void test_relative_mountpoint_of_the_command_line_is_made_absolute(void *
     char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)"/dev/null", (char *)"x",
                     NULL};
     g_autofree char *expected = g_canonicalize_filename("x", NULL);
-    PvCommand command;
+    PvConfigCommand command;
 
     (void)state;
     assert_true(load(&config, argv, &command, NULL));
@@ -226,7 +226,7 @@ static void test_file_that_was_named_must_exist(void **state)
     g_auto(PvConfig) config = {0};
     g_autoptr(GError) error = NULL;
     char *argv[] = {(char *)"procviewd", (char *)"--config=/nonexistent/f.conf", NULL};
-    PvCommand command;
+    PvConfigCommand command;
 
     (void)state;
     assert_false(load(&config, argv, &command, &error));
@@ -245,7 +245,7 @@ static void test_what_is_no_file_is_refused_at_once(void **state)
     for (guint i = 0; i < G_N_ELEMENTS(PATHS); i++) {
         g_auto(PvConfig) config = {0};
         g_autoptr(GError) error = NULL;
-        PvCommand command;
+        PvConfigCommand command;
         char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)PATHS[i], NULL};
 
         assert_false(load(&config, argv, &command, &error));
@@ -259,7 +259,7 @@ static void test_no_configuration_at_all_is_dev_null(void **state)
 {
     g_auto(PvConfig) config = {0};
     g_autoptr(GError) error = NULL;
-    PvCommand command;
+    PvConfigCommand command;
     char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)"/dev/null", NULL};
 
     (void)state;

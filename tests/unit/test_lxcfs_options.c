@@ -158,7 +158,7 @@ static void test_the_name_brings_the_profile(void **state)
     g_auto(PvConfig) config = {0};
     g_auto(GStrv) ret_argv = NULL;
     g_autoptr(GError) error = NULL;
-    PvCommand command;
+    PvConfigCommand command;
     char **argv = words;
     int argc = 3;
 

@@ -1,5 +1,5 @@
 /* The daemon's configuration, see config.h. */
-#include "config.h"
+#include "procview/config.h"
 
 #include "procview/autoattach.h"
 #include "procview/error.h"
@@ -326,6 +326,11 @@ static gboolean load_file(PvConfig *config, const char *path, gboolean must_exis
     return pv_config_parse(config, path, text->str, error);
 }
 
+gboolean pv_config_load_file(PvConfig *config, const char *path, GError **error)
+{
+    return load_file(config, path != NULL ? path : PV_CONFIG_PATH, path != NULL, error);
+}
+
 /* ---- the command line ---- */
 
 /* The value of "--NAME=VALUE" or "--NAME VALUE"; moves *index. NULL when there is none. */
@@ -362,7 +367,7 @@ static gboolean store_options(PvConfig *config, const GArray *options, GError **
 
 /* One argument that is an option. *index moves to its last word. */
 static gboolean take_option(PvConfig *config, int argc, char **argv, int *index, GArray *options,
-                            const char **config_path, PvCommand *command, GError **error)
+                            const char **config_path, PvConfigCommand *command, GError **error)
 {
     g_autofree char *name = g_strndup(argv[*index] + 2, strcspn(argv[*index] + 2, "="));
     const char *argument = argv[*index];
@@ -395,7 +400,7 @@ static gboolean take_option(PvConfig *config, int argc, char **argv, int *index,
     return TRUE;
 }
 
-gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvCommand *ret_command,
+gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvConfigCommand *ret_command,
                         GError **error)
 {
     g_autoptr(GArray) options = g_array_new(FALSE, FALSE, sizeof(Option));
@@ -421,9 +426,7 @@ gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvCommand *ret_
     }
     if (mountpoint.value != NULL)
         g_array_append_val(options, mountpoint);
-    return load_file(config, config_path != NULL ? config_path : PV_CONFIG_PATH,
-                     config_path != NULL, error) &&
-           store_options(config, options, error);
+    return pv_config_load_file(config, config_path, error) && store_options(config, options, error);
 }
 
 /* ---- texts ---- */

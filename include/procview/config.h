@@ -32,7 +32,7 @@ typedef enum {
     PV_COMMAND_HELP,
     PV_COMMAND_VERSION,
     PV_COMMAND_DOCUMENT, /* the keys, as a part of the manual */
-} PvCommand;
+} PvConfigCommand;
 
 void pv_config_clear(PvConfig *config);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PvConfig, pv_config_clear)
@@ -53,11 +53,18 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
  * then what the options say against it. Errors: INVALID for everything a user can get wrong;
  * PERMISSION, NOT_FOUND, FAILED for a file that cannot be read.
  */
-gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvCommand *ret_command,
+gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvConfigCommand *ret_command,
                         GError **error);
 
 /* The patterns in a value of auto-attach: none for "all" and "none". Free with g_strfreev. */
 char **pv_config_split_rules(const char *value);
+
+/*
+ * What a file sets.
+ * path  NULL: PV_CONFIG_PATH, if there is one
+ * Errors: as pv_config_load().
+ */
+gboolean pv_config_load_file(PvConfig *config, const char *path, GError **error);
 
 void pv_config_print_help(FILE *out);
 
