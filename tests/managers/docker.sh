@@ -9,7 +9,9 @@ command -v dockerd >/dev/null && [ -x $docker ] || skip "docker is not installed
 had_docker=$(ls -d /sys/fs/cgroup/{,*/}docker 2>/dev/null || true)
 # shellcheck disable=SC2154 # work is of lib.sh
 export DOCKER_HOST=unix://$work/docker.sock
-export DOCKER_CONFIG=$work/config
+export DOCKER_CONFIG=$work/config # podman reads it too
+mkdir "$DOCKER_CONFIG"
+echo "{}" >"$DOCKER_CONFIG/config.json"
 mkdir -p "$work/bin" && ln -s $docker "$work/bin/docker"
 export PATH="$work/bin:$PATH" # procview asks the docker that it finds first
 

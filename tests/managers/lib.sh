@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # for those who read it
 # Shared by the tests with real container managers; read by them with `.`.
 #
 # PROCVIEW and PROCVIEWD name the programs under test. Everything is made below $work, and taken

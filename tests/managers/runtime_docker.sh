@@ -24,8 +24,8 @@ equal "without the runtime the host is seen" \
 free=$(run --runtime=procview pv-busybox grep MemTotal /proc/meminfo | awk '{ print $2 / 1024 }')
 equal "docker run --runtime=procview -m 256m shows 256" "$free" 256
 equal "and one CPU" "$(run --runtime=procview pv-busybox grep -c '^cpu[0-9]' /proc/stat)" 1
-equal "and its own uptime" \
-    "$(run --runtime=procview pv-busybox sh -c 'read up idle </proc/uptime; echo ${#up}')" 4
+uptime=$(run --runtime=procview pv-busybox cat /proc/uptime)
+ok "and its own uptime" [ "${uptime%%.*}" -lt 120 ]
 mounts=$(run --runtime=procview pv-busybox sh -c "$views_of")
 ok "every row is mounted ($mounts mounts)" [ "$mounts" -ge 13 ]
 contains "also those that runc refuses in a configuration" \

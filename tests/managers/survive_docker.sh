@@ -51,12 +51,19 @@ wait_for_worker() {
     done
     fail "no worker came: $(tail -5 "$work/procviewd.log")"
 }
+# Once it has the connection: when the worker dies before that, nobody may have it.
 next_supervisor() {
+    local tries adopted
+    adopted=$(grep -c "took over the mount" "$work/procviewd.log" || true)
     kill -KILL "$procviewd_pid"
     wait "$procviewd_pid" 2>/dev/null || true
     "$PROCVIEWD" --state-dir "$work/state" "$views" >>"$work/procviewd.log" 2>&1 7>&- 8>&- &
     procviewd_pid=$!
-    pause_msec 100
+    for ((tries = 0; tries < 4000; tries++)); do
+        [ "$(grep -c "took over the mount" "$work/procviewd.log")" = "$adopted" ] || return 0
+        pause_msec 5
+    done
+    fail "no supervisor came: $(tail -5 "$work/procviewd.log")"
 }
 
 mkfifo "$work/stdin"
