@@ -2,60 +2,20 @@
 # Attach to real LXC containers, privileged and unprivileged: by name and by what lxc-info says.
 
 stop_manager() {
-    for name in pv-attach-root pv-attach-user; do
-        lxc-stop -P "$work" -n $name -k >/dev/null 2>&1
-    done
-    # LXC leaves its parking place behind, and now and then its monitor's cgroup.
-    rmdir /sys/fs/cgroup/{,*/}lxc.monitor.pv-attach-* 2>/dev/null
-    [ -n "${had_pivot:-}" ] || rmdir /sys/fs/cgroup/{,*/}lxc.pivot 2>/dev/null
+    end_lxc pv-attach-
 }
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lxc.sh"
 
-need_root
-need_static_busybox
-command -v lxc-start >/dev/null || skip "LXC is not installed (lxc)"
-[ -d /sys/fs/cgroup/memory ] || [ -f /sys/fs/cgroup/cgroup.controllers ] || skip "no memory cgroup"
-had_pivot=$(ls -d /sys/fs/cgroup/lxc.pivot /sys/fs/cgroup/*/lxc.pivot 2>/dev/null || true)
-[ -e /etc/subuid ] && [ -e /etc/subgid ] || skip "there is no /etc/subuid or /etc/subgid (uidmap)"
-echo root:100000:65536 >"$work/subid"
+need_lxc
 start_procviewd
 
 # make_container NAME LINE…: with lines of its configuration
 make_container() {
-    name=$1
-    shift
-    make_rootfs "$work/$name/rootfs"
-    {
-        echo "lxc.uts.name = $name"
-        echo "lxc.rootfs.path = dir:$work/$name/rootfs"
-        echo "lxc.net.0.type = empty"
-        echo "lxc.mount.auto = proc:mixed sys:mixed"
-        echo "lxc.apparmor.profile = unconfined"
-        echo "lxc.autodev = 1"
-        if [ -d /sys/fs/cgroup/memory ]; then
-            echo "lxc.cgroup.memory.limit_in_bytes = 256M"
-            echo "lxc.cgroup.cpu.cfs_quota_us = 50000"
-        else
-            echo "lxc.cgroup2.memory.max = 256M"
-            echo "lxc.cgroup2.cpu.max = 50000 100000"
-        fi
-        printf '%s\n' "$@"
-    } >"$work/$name/config"
-    chmod 755 "$work" # an unprivileged container's root is another user
-    # root may map ids only where these files say so; the machine's own are not to be changed.
-    unshare --mount --propagation private sh -c '
-        mount --bind "$0/subid" /etc/subuid && mount --bind "$0/subid" /etc/subgid && exec "$@"' \
-        "$work" lxc-start -P "$work" -n "$name" -d -l info -o "$work/$name.log" -- /bin/sleep 1000 ||
-        fail "lxc-start: $(tail -5 "$work/$name.log")"
-    wait_for lxc-info -P "$work" -n "$name" -p -H
-    echo "ok: $name runs"
-}
-
-in_container() {
-    name=$1
-    shift
-    lxc-attach -P "$work" -n "$name" -- "$@"
+    start_lxc "$1" info "${@:2}" || fail "lxc-start: $(tail -5 "$work/$1.log")"
+    wait_for lxc-info -P "$work" -n "$1" -p -H
+    echo "ok: $1 runs"
 }
 
 total_in() {
@@ -79,5 +39,5 @@ check() {
 make_container pv-attach-root
 check pv-attach-root
 
-make_container pv-attach-user "lxc.idmap = u 0 100000 65536" "lxc.idmap = g 0 100000 65536"
+make_container pv-attach-user "${maps[@]}"
 check pv-attach-user
