@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char *const headings[] = {
     "NAME", "MANAGER", "PID", "UPTIME", "CPUS", "MEMORY", "LIMIT", "%MEM", "SWAP", "PIDS", "LOAD",
@@ -155,6 +156,9 @@ int pv_cmd_ps(int argc, char **argv)
         pv_cli_error("ps", "%s", error->message);
         return PV_EXIT_FAILED;
     }
+    if (geteuid() != 0)
+        pv_cli_error("ps", "processes of other users cannot be looked at: to see their containers "
+                           "this needs root");
     list(&context, exact, json);
     return PV_EXIT_OK;
 }
