@@ -408,9 +408,8 @@ static void run(PvLauncher *self)
 static void explain_kill(const PvLauncher *self)
 {
     const PvLaunchHierarchy *hierarchy = pv_launch_hierarchies_find(self->hierarchies, "memory");
-    pv_autofd int fd = hierarchy != NULL ? pv_launch_cgroup_open(hierarchy) : -1;
 
-    if (fd >= 0 && hierarchy->ops->oom_kills(fd) > 0)
+    if (hierarchy != NULL && pv_launch_cgroup_oom_kills(hierarchy) > 0)
         pv_log_warning("the container has used up its memory limit, and the kernel has killed "
                        "processes in it");
 }
