@@ -15,7 +15,8 @@
 typedef struct {
     char *mountpoint;
     char *state_dir;
-    char *pid_file; /* NULL: none */
+    char *pid_file;    /* NULL: none */
+    char *auto_attach; /* rules, "all" or "none"; see pv_config_split_rules() */
     gboolean cpu_ids_dense;
     gboolean swap_total_memsw;
     guint threads; /* 0: chosen from the number of CPUs */
@@ -54,6 +55,9 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
  */
 gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvConfigCommand *ret_command,
                         GError **error);
+
+/* The patterns in a value of auto-attach: none for "all" and "none". Free with g_strfreev. */
+char **pv_config_split_rules(const char *value);
 
 /*
  * What a file sets.

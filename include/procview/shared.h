@@ -104,7 +104,7 @@ typedef enum {
 
 typedef struct {
     uint32_t kind; /* atomic: a PvCrashKind */
-    uint32_t signal;
+    int32_t pid;   /* whose: a standby may crash, too */
     uint64_t unique;
 } PvCrash;
 

@@ -22,6 +22,9 @@ enum {
  * mount. */
 #define PV_DETACH_ARGUMENT "--detach"
 
+/* argv[1] of the helper that attaches to containers as they come; the rest as for a worker. */
+#define PV_HELPER_ARGUMENT "--auto-attach-helper"
+
 /* One letter a message. */
 #define PV_MESSAGE_READY   'R' /* worker: can serve at once */
 #define PV_MESSAGE_GO      'G' /* supervisor: serve */
@@ -39,6 +42,7 @@ typedef struct {
     char **argv;          /* of the program, for workers and for its next version */
     unsigned
         watchdog_sec; /* a worker that is busy with one request for longer is killed; 0: never */
+    int has_helper;   /* a process PV_HELPER_ARGUMENT is kept running beside the worker */
 } PvSuperviseOptions;
 
 /*

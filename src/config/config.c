@@ -1,6 +1,7 @@
 /* The daemon's configuration, see config.h. */
 #include "procview/config.h"
 
+#include "procview/autoattach.h"
 #include "procview/error.h"
 #include "procview/fd.h"
 #include "procview/file.h"
@@ -15,7 +16,7 @@
 /* A longer file is something else, given by mistake. */
 #define FILE_BYTES_MAX (256 * 1024)
 
-typedef enum { TYPE_PATH, TYPE_CHOICE, TYPE_NUMBER } Type;
+typedef enum { TYPE_PATH, TYPE_CHOICE, TYPE_NUMBER, TYPE_RULES } Type;
 
 typedef struct {
     const char *name;
@@ -74,6 +75,15 @@ static const Key keys[] = {
      .metavar = "SECONDS",
      .help = "a worker that has been busy with one request for longer is killed and replaced; 0 "
              "never does that."},
+    {.name = "auto-attach",
+     .type = TYPE_RULES,
+     .offset = offsetof(PvConfig, auto_attach),
+     .value = "none",
+     .metavar = "RULES",
+     .help =
+         "put the views into containers as they start, restart or lose them: those whose cgroup "
+         "fits one of the patterns (\"/docker/* /lxc.payload.*\"), as procview watch does; all "
+         "means every container with a pid namespace of its own."},
     {.name = "log-level",
      .type = TYPE_CHOICE,
      .offset = offsetof(PvConfig, log_level),
@@ -111,6 +121,8 @@ static char *allowed_values(const Key *key)
         return g_strjoinv(", ", (char **)key->choices);
     case TYPE_NUMBER:
         return g_strdup_printf("a number from %u to %u", key->min, key->max);
+    case TYPE_RULES:
+        return g_strdup("none, all, or patterns of cgroup paths with blanks between them");
     default:
         return g_strdup("an absolute path");
     }
@@ -125,6 +137,29 @@ static char *all_keys(void)
     return g_string_free(names, FALSE);
 }
 
+static gboolean are_rules(const char *value)
+{
+    g_auto(GStrv) patterns = pv_config_split_rules(value);
+    g_autoptr(PvRules) rules = pv_rules_new((const char *const *)patterns, NULL);
+
+    return rules != NULL && *value != '\0';
+}
+
+char **pv_config_split_rules(const char *value)
+{
+    const char *patterns = strcmp(value, "all") == 0 || strcmp(value, "none") == 0 ? "" : value;
+    g_autofree char *text = g_strdelimit(g_strdup(patterns), "\t", ' ');
+    g_auto(GStrv) words = g_strsplit(text, " ", -1);
+    g_autoptr(GPtrArray) kept = g_ptr_array_new();
+
+    for (guint i = 0; words[i] != NULL; i++) {
+        if (*words[i] != '\0')
+            g_ptr_array_add(kept, g_strdup(words[i]));
+    }
+    g_ptr_array_add(kept, NULL);
+    return (char **)g_ptr_array_free(g_steal_pointer(&kept), FALSE);
+}
+
 /* Store a value; FALSE when it is none that is allowed. */
 static gboolean store(PvConfig *config, const Key *key, const char *value)
 {
@@ -133,7 +168,8 @@ static gboolean store(PvConfig *config, const Key *key, const char *value)
 
     switch (key->type) {
     case TYPE_PATH:
-        if (value[0] != '/')
+    case TYPE_RULES:
+        if (key->type == TYPE_PATH ? value[0] != '/' : !are_rules(value))
             return FALSE;
         g_free(*(char **)field);
         *(char **)field = g_strdup(value);
@@ -170,6 +206,7 @@ void pv_config_clear(PvConfig *config)
     g_clear_pointer(&config->mountpoint, g_free);
     g_clear_pointer(&config->state_dir, g_free);
     g_clear_pointer(&config->pid_file, g_free);
+    g_clear_pointer(&config->auto_attach, g_free);
 }
 
 /* ---- the file ---- */

@@ -15,13 +15,19 @@
 
 #define EXIT_USAGE 2
 
+static gboolean wants_auto_attach(const PvConfig *config)
+{
+    return strcmp(config->auto_attach, "none") != 0;
+}
+
 static int supervise(const PvConfig *config, char **argv)
 {
     const PvSuperviseOptions options = {.mountpoint = config->mountpoint,
                                         .state_dir = config->state_dir,
                                         .argv = argv,
                                         .pid_file = config->pid_file,
-                                        .watchdog_sec = config->watchdog_sec};
+                                        .watchdog_sec = config->watchdog_sec,
+                                        .has_helper = wants_auto_attach(config)};
 
     return pv_supervise(&options);
 }
@@ -34,12 +40,13 @@ int main(int argc, char **argv)
     const char *role = argc > 1 ? argv[1] : "";
     gboolean is_safe = strcmp(role, PV_WORKER_SAFE_ARGUMENT) == 0;
     gboolean is_worker = is_safe || strcmp(role, PV_WORKER_ARGUMENT) == 0;
+    gboolean is_helper = strcmp(role, PV_HELPER_ARGUMENT) == 0;
     char **own_argv = argv;
     PvConfigCommand command;
 
     if (strcmp(role, PV_DETACH_ARGUMENT) == 0 && argc == 3)
         return pv_detach_everywhere(argv[2]);
-    if (is_worker) { /* the rest is the supervisor's command line */
+    if (is_worker || is_helper) { /* the rest is the supervisor's command line */
         argv[1] = argv[0];
         argv++;
         argc--;
@@ -70,5 +77,12 @@ int main(int argc, char **argv)
     umask(022);
     if (is_worker)
         return pv_serve_as_worker(&config, is_safe);
+    if (is_helper)
+        return pv_attach_by_itself(&config);
+    if (config.is_standalone && wants_auto_attach(&config)) {
+        fprintf(stderr,
+                "procviewd: auto-attach needs the supervisor, which --standalone is without\n");
+        return EXIT_USAGE;
+    }
     return config.is_standalone ? pv_serve_standalone(&config) : supervise(&config, own_argv);
 }

@@ -205,6 +205,7 @@ void pv_hand_over(Supervisor *self)
     char text[128];
 
     pv_worker_drop(&self->standby);
+    pv_helper_stop(self);
     self->shared.memory->status.n_upgrades++;
     snprintf(text, sizeof text, "%d %d %d %d", self->mount.lock_fd, self->fuse_fd, self->shared.fd,
              (int)self->active.pid);
@@ -216,6 +217,7 @@ void pv_hand_over(Supervisor *self)
     keep_open(self, false);
     unsetenv(RESUME_VARIABLE);
     unsetenv(LOCK_VARIABLE);
+    pv_helper_start(self);
 }
 
 bool pv_take_over(Supervisor *self)

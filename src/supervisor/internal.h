@@ -38,6 +38,10 @@ typedef struct {
     int signal_fd;
     Worker active, standby;
 
+    Worker helper;           /* attaches to containers; has only pid and pidfd */
+    uint64_t helper_at_msec; /* when it is started again; 0: it runs, or there is to be none */
+    uint64_t helper_start_msec, helper_pause_msec;
+
     bool has_served; /* since this supervisor was started */
     bool is_stopping;
     bool is_leaving; /* ends without unmounting */
@@ -76,12 +80,24 @@ uint64_t pv_now_msec(void);
 /* Start a worker; it waits to be told to go. `path`: the program, NULL for the one that is running.
  * Returns 0 or a negative errno. */
 int pv_worker_start(Supervisor *self, const char *path, Worker *ret_worker);
+/* Start a process of this program with `mode` before its arguments, which ends when we do. Returns
+ * 0 or a negative errno. */
+int pv_worker_spawn(Supervisor *self, const char *mode, Worker *ret_worker);
 void pv_worker_signal(const Worker *worker, int signal_number);
 /* Kill it, without more ado, and forget it. */
 void pv_worker_drop(Worker *worker);
 void pv_worker_clear(Worker *worker);
 /* Run the helper that takes the views out of containers, for some seconds at most. */
 void pv_worker_detach_views(Supervisor *self);
+
+/* ---- helper.c: the process that attaches to containers as they come ---- */
+
+/* Start it, when there is to be one. */
+void pv_helper_start(Supervisor *self);
+/* It has ended: it is started again after a pause. */
+void pv_helper_on_end(Supervisor *self);
+/* Have it end, and wait for that. */
+void pv_helper_stop(Supervisor *self);
 
 /* ---- adopt.c: what an earlier supervisor has left ---- */
 

@@ -108,6 +108,7 @@ static void on_serving(Supervisor *self)
         fflush(stdout);
         pv_notify("READY=1");
         pv_store_fds(self);
+        pv_helper_start(self);
     }
     if (self->is_upgrading && self->active.is_new_program) {
         self->is_upgrading = false;
@@ -251,6 +252,7 @@ static void begin_end(Supervisor *self, bool leave)
     self->is_stopping = true;
     pv_notify("STOPPING=1");
     pv_worker_drop(&self->standby);
+    pv_helper_stop(self);
     if (leave) {
         self->is_leaving = true;
         /* Somebody must hold the connection: the manager does, or the worker has to. */
@@ -323,6 +325,8 @@ static void on_tick(Supervisor *self)
         self->standby_at_msec = 0;
         start_standby(self, NULL);
     }
+    if (self->helper_at_msec != 0 && now >= self->helper_at_msec)
+        pv_helper_start(self);
     if (manager_msec != 0 && now - self->told_manager_msec >= manager_msec) {
         self->told_manager_msec = now;
         pv_notify("WATCHDOG=1");
@@ -347,6 +351,7 @@ static int run(Supervisor *self)
             {.fd = self->standby.pid != 0 ? self->standby.pidfd : -1, .events = POLLIN},
             {.fd = self->standby.control, .events = POLLIN},
             {.fd = self->signal_fd, .events = POLLIN},
+            {.fd = self->helper.pid != 0 ? self->helper.pidfd : -1, .events = POLLIN},
         };
         int n = poll(fds, sizeof fds / sizeof fds[0], next_tick_msec(self));
 
@@ -361,6 +366,8 @@ static int run(Supervisor *self)
             read_control(self, &self->standby);
         else if (n > 0 && fds[4].revents != 0)
             read_signals(self);
+        else if (n > 0 && fds[5].revents != 0)
+            pv_helper_on_end(self);
         on_tick(self);
     }
     return self->exit_status;
@@ -477,6 +484,7 @@ int pv_supervise(const PvSuperviseOptions *options)
                         .exit_status = -1,
                         .shared = {.fd = -1},
                         .mount = {.fuse_fd = -1, .lock_fd = -1},
+                        .helper = {.pidfd = -1, .control = -1},
                         .active = {.pidfd = -1, .control = -1},
                         .standby = {.pidfd = -1, .control = -1}};
     find_program(&self);
@@ -485,6 +493,7 @@ int pv_supervise(const PvSuperviseOptions *options)
         /* Readers and the manager know that we serve. */
         self.has_served = true;
         pv_store_fds(&self);
+        pv_helper_start(&self);
     } else if (take_mount(&self) < 0) {
         return EXIT_FAILURE;
     }
@@ -492,6 +501,7 @@ int pv_supervise(const PvSuperviseOptions *options)
     run(&self);
 
     pv_worker_drop(&self.standby);
+    pv_helper_stop(&self);
     if (self.exit_status != 0) {
         pv_unstore_fds();
         pv_mount_close(&self.mount);

@@ -106,6 +106,15 @@ void pv_watch(Supervisor *self)
 
 /* ---- ends ---- */
 
+/* What it said itself. UNKNOWN when it was not asked: SIGKILL, or a signal in its first moments. */
+static PvCrashKind crash_of(const Supervisor *self, const Worker *worker)
+{
+    const PvCrash *crash = &self->shared.memory->crash;
+    uint32_t kind = __atomic_load_n(&crash->kind, __ATOMIC_ACQUIRE);
+
+    return crash->pid == worker->pid ? (PvCrashKind)kind : PV_CRASH_UNKNOWN;
+}
+
 static PvEndKind kind_of(const Supervisor *self, const Worker *worker, int code, int status)
 {
     if (worker->was_hung)
@@ -115,18 +124,19 @@ static PvEndKind kind_of(const Supervisor *self, const Worker *worker, int code,
     if (code == CLD_EXITED) /* it ends like that when somebody sends it SIGTERM */
         return status == 0 ? PV_END_KILLED : PV_END_EXITED;
     if (code == 0)
-        return self->shared.memory->crash.kind != PV_CRASH_UNKNOWN ? PV_END_CRASHED : PV_END_KILLED;
+        return crash_of(self, worker) != PV_CRASH_UNKNOWN ? PV_END_CRASHED : PV_END_KILLED;
     return status == SIGKILL || status == SIGTERM ? PV_END_KILLED : PV_END_CRASHED;
 }
 
-/* Remember which request it was; when the worker could not say, any of them may have been. */
-static void blame(Supervisor *self)
+/* Remember which request it was; when a worker that served could not say, any of them may have
+ * been. */
+static void blame(Supervisor *self, const Worker *worker, PvCrashKind crash)
 {
     PvSharedMemory *memory = self->shared.memory;
 
-    if (memory->crash.kind == PV_CRASH_REQUEST) {
+    if (crash == PV_CRASH_REQUEST) {
         pv_shared_poison_add(memory, memory->crash.unique);
-    } else if (memory->crash.kind == PV_CRASH_UNKNOWN) {
+    } else if (crash == PV_CRASH_UNKNOWN && worker->is_serving) {
         for (int i = 0; i < PV_SHARED_SLOTS; i++) {
             uint64_t unique = pv_shared_slot_unique(&memory->slots[i]);
             if (unique != 0)
@@ -178,8 +188,9 @@ void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
 {
     PvSharedMemory *memory = self->shared.memory;
     PvEndKind kind = kind_of(self, worker, code, status);
+    PvCrashKind crash = crash_of(self, worker);
     bool is_own_fault = kind == PV_END_EXITED ||
-                        (kind == PV_END_CRASHED && memory->crash.kind != PV_CRASH_OUTSIDE) ||
+                        (kind == PV_END_CRASHED && crash != PV_CRASH_OUTSIDE) ||
                         (kind == PV_END_KILLED && !worker->is_serving);
     bool is_barren = is_own_fault && count_served(memory) == worker->served_before;
     uint64_t now = pv_now_msec();
@@ -189,7 +200,7 @@ void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
         return;
     describe(worker, kind, code, status);
     if (kind == PV_END_CRASHED)
-        blame(self);
+        blame(self, worker, crash);
     self->n_barren = is_barren ? self->n_barren + 1 : 0;
     if (self->is_safe) {
         if (self->n_barren > BARREN_PAUSE_AFTER)

@@ -33,10 +33,16 @@ ${prefix#/}/share/bash-completion/completions/procview 0644
 ${prefix#/}/share/bash-completion/completions/procviewd 0777
 ${prefix#/}/share/man/man1/procview.1 0644
 ${prefix#/}/share/man/man5/procview.conf.5 0644
+${prefix#/}/share/man/man8/procview-hook.8 0644
+${prefix#/}/share/man/man8/procview-runtime.8 0644
 ${prefix#/}/share/man/man8/procviewd.8 0644
 ${prefix#/}/share/procview/examples/service-with-views.conf 0644
 ${prefix#/}/share/procview/hooks/procview-always.json 0644
 ${prefix#/}/share/procview/hooks/procview-annotation.json 0644
+${prefix#/}/share/procview/kubernetes/README.md 0644
+${prefix#/}/share/procview/kubernetes/daemonset.yaml 0644
+${prefix#/}/share/procview/kubernetes/pod.yaml 0644
+${prefix#/}/share/procview/kubernetes/runtimeclass.yaml 0644
 ${prefix#/}/share/procview/lxc/procview.conf 0644
 ${prefix#/}/share/procview/podman/50-procview.conf 0644
 ${prefix#/}/share/zsh/site-functions/_procview 0644

@@ -2,20 +2,16 @@
 # Attach to real podman containers, with and without a user namespace: by name, id and cgroup.
 
 stop_manager() {
-    end_podman
+    stop_podman
 }
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/podman.sh"
 
-need_podman
-set_up_podman
 start_procviewd
-
-# The limits: without CAP_SYS_RESOURCE podman's own defaults are refused.
+make_podman_image
 run() {
-    podman run -d --network none -m 256m --cpus 0.5 --ulimit nofile=1024:1024 \
-        --ulimit nproc=4096:4096 "$@" pv-busybox sleep 1000
+    podman run -d "${podman_limits[@]}" "$@" pv-busybox sleep 1000
 }
 total_in() {
     podman exec "$1" grep MemTotal /proc/meminfo | awk '{ print $2 }'
@@ -33,4 +29,4 @@ check() {
 }
 
 check pv-plain "$(run --name pv-plain)"
-check pv-mapped "$(run --name pv-mapped --uidmap 0:100000:65536 --gidmap 0:100000:65536)"
+check pv-mapped "$(run --name pv-mapped "${podman_mapped[@]}")"

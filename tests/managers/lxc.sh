@@ -1,35 +1,20 @@
-# shellcheck shell=bash
-# LXC's containers for the tests; read after lib.sh. They are named after $1 of end_lxc, and made in $work.
+# shellcheck shell=bash disable=SC2034,SC2154 # shared with those that read it
+# LXC containers of a test's own, read with `.` after lib.sh. The test's stop_manager calls stop_lxc.
 
-# end_lxc PREFIX: for stop_manager; containers whose names begin so
-end_lxc() {
-    local config name
-    for config in "$work/$1"*/config; do
-        [ -e "$config" ] || continue
-        name=$(basename "$(dirname "$config")")
-        lxc-stop -P "$work" -n "$name" -k >/dev/null 2>&1
-    done
-    # LXC leaves its parking place behind, and now and then its monitor's cgroup.
-    rmdir /sys/fs/cgroup/{,*/}lxc.monitor."$1"* 2>/dev/null
-    [ -n "${had_pivot:-}" ] || rmdir /sys/fs/cgroup/{,*/}lxc.pivot 2>/dev/null
-}
+need_root
+need_static_busybox
+command -v lxc-start >/dev/null || skip "LXC is not installed (lxc)"
+[ -d /sys/fs/cgroup/memory ] || [ -f /sys/fs/cgroup/cgroup.controllers ] || skip "no memory cgroup"
+had_pivot=$(ls -d /sys/fs/cgroup/lxc.pivot /sys/fs/cgroup/*/lxc.pivot 2>/dev/null || true)
+[ -e /etc/subuid ] && [ -e /etc/subgid ] || skip "there is no /etc/subuid or /etc/subgid (uidmap)"
+echo root:100000:65536 >"$work/subid"
+chmod 755 "$work" # an unprivileged container's root is another user
+mapped=("lxc.idmap = u 0 100000 65536" "lxc.idmap = g 0 100000 65536")
 
-need_lxc() {
-    need_root
-    need_static_busybox
-    command -v lxc-start >/dev/null || skip "LXC is not installed (lxc)"
-    [ -d /sys/fs/cgroup/memory ] || [ -f /sys/fs/cgroup/cgroup.controllers ] || skip "no memory cgroup"
-    [ -e /etc/subuid ] && [ -e /etc/subgid ] || skip "there is no /etc/subuid or /etc/subgid (uidmap)"
-    had_pivot=$(ls -d /sys/fs/cgroup/lxc.pivot /sys/fs/cgroup/*/lxc.pivot 2>/dev/null || true)
-    echo root:100000:65536 >"$work/subid"
-    chmod 755 "$work" # an unprivileged container's root is another user
-}
-
-# start_lxc NAME LOG-LEVEL LINE…: a container of 256 MiB and half a CPU, with lines of its configuration. FALSE
-# when it does not start.
-start_lxc() {
-    local name=$1 level=$2
-    shift 2
+# lxc_make NAME LINE…: a container of 256 MiB and half a CPU, with lines of its configuration
+lxc_make() {
+    local name=$1
+    shift
     make_rootfs "$work/$name/rootfs"
     {
         echo "lxc.uts.name = $name"
@@ -47,19 +32,29 @@ start_lxc() {
         fi
         printf '%s\n' "$@"
     } >"$work/$name/config"
-    # root may map ids only where these files say so; the machine's own are not to be changed.
-    # shellcheck disable=SC2016 # for the shell in there
-    unshare --mount --propagation private sh -c '
-        mount --bind "$0/subid" /etc/subuid && mount --bind "$0/subid" /etc/subgid && exec "$@"' \
-        "$work" lxc-start -P "$work" -n "$name" -d -l "$level" -o "$work/$name.log" -- /bin/sleep 1000
+    lxc_names="${lxc_names:-} $name"
 }
 
-in_container() {
+# lxc_start NAME: its log, with what hooks say, is $work/NAME.log
+lxc_start() {
+    # root may map ids only where these files say so; the machine's own are not to be changed.
+    # shellcheck disable=SC2016 # expanded there
+    unshare --mount --propagation private sh -c '
+        mount --bind "$0/subid" /etc/subuid && mount --bind "$0/subid" /etc/subgid && exec "$@"' \
+        "$work" lxc-start -P "$work" -n "$1" -d -l debug -o "$work/$1.log" -- /bin/sleep 1000
+}
+
+lxc_inside() { # lxc_inside NAME COMMAND…
     local name=$1
     shift
     lxc-attach -P "$work" -n "$name" -- "$@"
 }
 
-# For the two ids of an unprivileged container.
-# shellcheck disable=SC2034 # used by who reads this
-maps=("lxc.idmap = u 0 100000 65536" "lxc.idmap = g 0 100000 65536")
+stop_lxc() {
+    for name in ${lxc_names:-}; do
+        lxc-stop -P "$work" -n "$name" -k >/dev/null 2>&1
+        # LXC leaves its parking place behind, and now and then its monitor's cgroup.
+        rmdir /sys/fs/cgroup/{,*/}lxc.monitor."$name"* 2>/dev/null
+    done
+    [ -n "${had_pivot:-}" ] || rmdir /sys/fs/cgroup/{,*/}lxc.pivot 2>/dev/null
+}

@@ -1,8 +1,40 @@
-# shellcheck shell=bash
-# podman for the tests, with everything of it in $work; read after lib.sh.
+# shellcheck shell=bash disable=SC2034,SC2154 # shared with those that read it
+# podman with a storage of a test's own, read with `.` after lib.sh. The test's stop_manager calls stop_podman.
 
-# end_podman: for stop_manager
-end_podman() {
+need_root
+need_static_busybox
+command -v podman >/dev/null || skip "podman is not installed (podman)"
+command -v runc >/dev/null || skip "runc is not installed (runc)"
+had_parent=$(ls -d /sys/fs/cgroup/libpod_parent /sys/fs/cgroup/*/libpod_parent 2>/dev/null || true)
+
+# In the environment, so that the podman that procview asks looks at the same containers.
+export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
+cat >"$CONTAINERS_STORAGE_CONF" <<END
+[storage]
+driver = "vfs"
+graphroot = "$work/storage"
+runroot = "$work/run"
+END
+cat >"$CONTAINERS_CONF" <<END
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "$work/tmp"
+runtime_supports_json = ["crun", "runc", "procview-runtime"]
+END
+
+# An image pv-busybox.
+make_podman_image() {
+    make_rootfs "$work/podman-rootfs"
+    tar -C "$work/podman-rootfs" -c . | podman import - pv-busybox >/dev/null 2>&1 || fail "podman import"
+}
+
+# 256 MiB and half a CPU. The other limits: without CAP_SYS_RESOURCE podman's own defaults are refused.
+podman_limits=(--network none -m 256m --cpus 0.5 --ulimit nofile=1024:1024 --ulimit nproc=4096:4096)
+podman_mapped=(--uidmap 0:100000:65536 --gidmap 0:100000:65536)
+
+stop_podman() {
     [ ! -f "${CONTAINERS_STORAGE_CONF:-/nonexistent}" ] || podman rm -f -a -t 0 >/dev/null 2>&1
     # podman mounts its layers' directories on themselves.
     umount -l "$work/storage/overlay" "$work/storage" \
@@ -13,36 +45,4 @@ end_podman() {
         [ -n "$(ls -d /sys/fs/cgroup/{,*/}libpod_parent 2>/dev/null)" ] || return 0
         sleep 0.1
     done
-}
-
-need_podman() {
-    need_root
-    need_static_busybox
-    command -v podman >/dev/null || skip "podman is not installed (podman)"
-    command -v runc >/dev/null || skip "runc is not installed (runc)"
-    had_parent=$(ls -d /sys/fs/cgroup/libpod_parent /sys/fs/cgroup/*/libpod_parent 2>/dev/null || true)
-}
-
-# set_up_podman LINE…: lines of its [engine] configuration. In the environment, so that the podman that procview
-# asks looks at the same containers.
-set_up_podman() {
-    export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
-    cat >"$CONTAINERS_STORAGE_CONF" <<END
-[storage]
-driver = "vfs"
-graphroot = "$work/storage"
-runroot = "$work/run"
-END
-    {
-        cat <<END
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-tmp_dir = "$work/tmp"
-END
-        printf '%s\n' "$@"
-    } >"$CONTAINERS_CONF"
-    make_rootfs "$work/rootfs"
-    tar -C "$work/rootfs" -c . | podman import - pv-busybox >/dev/null 2>&1 || fail "podman import"
 }

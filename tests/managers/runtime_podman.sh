@@ -4,26 +4,22 @@
 stop_manager() {
     [ -z "${had_cdi:-}" ] || rm -f "$cdi_file"
     [ -n "${had_cdi_dir:-}" ] || rmdir /etc/cdi 2>/dev/null
-    end_podman
+    stop_podman
 }
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/podman.sh"
 
-need_podman
 cdi_file=/etc/cdi/procview-test.json
 had_cdi_dir=$(ls -d /etc/cdi 2>/dev/null || true)
-set_up_podman 'runtime_supports_json = ["crun", "runc", "procview-runtime"]'
 make_runtime
 start_procviewd
-
+make_podman_image
 run() {
-    podman "${global[@]}" run --rm --network none -m 256m --cpus 0.5 --ulimit nofile=1024:1024 \
-        --ulimit nproc=4096:4096 "$@"
+    podman "${global[@]}" run --rm "${podman_limits[@]}" "$@"
 }
 total='grep MemTotal /proc/meminfo'
 views_of='grep -c fuse.procview /proc/self/mountinfo'
-mapped=(--uidmap 0:100000:65536 --gidmap 0:100000:65536)
 
 # check NAME OPTION…: views in plain and other containers, started with the options
 check() {
@@ -32,7 +28,7 @@ check() {
     contains "$name: meminfo shows the limit" "$(run "$@" pv-busybox $total)" " 262144 "
     mounts=$(run "$@" pv-busybox sh -c "$views_of")
     ok "$name: every row is mounted ($mounts mounts)" [ "$mounts" -ge 13 ]
-    equal "$name: with a user namespace" "$(run "$@" "${mapped[@]}" pv-busybox sh -c "$views_of")" \
+    equal "$name: with a user namespace" "$(run "$@" "${podman_mapped[@]}" pv-busybox sh -c "$views_of")" \
         "$mounts"
     equal "$name: an ordinary user with a read-only root" \
         "$(run "$@" --read-only --user 1000:1000 --cap-drop all pv-busybox sh -c "$views_of")" \

@@ -1,6 +1,7 @@
 /*
  * The readers as a program, for containers of real managers: reads proc/ of a folder ("/" in a
- * container) until stdin ends. Exit status 0 when every byte was right.
+ * container) until stdin ends. Each byte on stdin says that something is being killed. Exit status
+ * 0 when every byte that was read was right.
  */
 #include "readers.h"
 
@@ -13,7 +14,7 @@ int main(int argc, char **argv)
 
     pvt_readers_start_on(&run, argc > 1 ? argv[1] : "/");
     while (read(STDIN_FILENO, &byte, 1) > 0)
-        ;
+        pvt_readers_note_kill(&run);
     pvt_readers_end(&run);
     return 0;
 }

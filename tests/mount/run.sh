@@ -169,7 +169,7 @@ refused() {
 test_what_cannot_be_had_is_explained() {
     refused "--memory 1k: below what a process needs (min 4M)" --memory 1k
     refused "--memory lots: not a size" --memory lots
-    refused "--cpus: more than this machine has online" --cpus 5000
+    refused "--cpus 5000: more than this machine has online" --cpus 5000
     refused "--cpuset 8000: CPU 8000 is not online here (" --cpuset 8000
     refused "--pids 1: the container's init and COMMAND are two" --pids 1
     refused "--net bridge: none or host" --net bridge
@@ -203,6 +203,13 @@ test_systemd_makes_a_scope() {
     wait "$launcher"
     nothing_left "$id-scope"
     equal state "$(systemctl is-active "procview-$id-scope.scope")" inactive
+}
+
+test_ps_tells_who_cannot_see_all() {
+    # Opened as root: nobody may not get to where the program is.
+    output=$(setpriv --reuid=65534 --clear-groups --inh-caps=-all --bounding-set=-all \
+        /proc/self/fd/9 ps 9<"$procview" 2>&1 >/dev/null)
+    contains message "$output" "only root can see"
 }
 
 test_without_privileges_it_says_so() {
@@ -345,6 +352,24 @@ test_ctrl_z_gives_the_shell_its_prompt_back() {
     contains output "$(cat "$log")" "stopped with 148"
     contains output "$(cat "$log")" finished
     contains output "$(cat "$log")" "ended with 0"
+}
+
+test_a_signal_while_it_starts_is_not_lost() {
+    if grep -q ' /var/lib/procview .* - fuse.procview' /proc/self/mountinfo; then
+        echo "    skipped: the host's daemon is used"
+        return
+    fi
+    printf '#!/bin/sh\ntouch %s/starting\nsleep 1\nexec %s "$@"\n' \
+        "$scratch" "$PROCVIEW_DAEMON" \
+        >"$scratch/late-daemon"
+    chmod +x "$scratch/late-daemon"
+    PROCVIEW_DAEMON=$scratch/late-daemon "$procview" run --name $id-early -- sleep 60 &
+    launcher=$!
+    wait_for 10 test -e "$scratch/starting"
+    kill -USR2 "$launcher"
+    wait "$launcher"
+    equal status $? 140
+    nothing_left $id-early
 }
 
 test_a_signal_while_it_starts_leaves_nothing() {

@@ -93,11 +93,11 @@ static void test_unknown_key_is_refused_with_its_line(void **state)
     (void)state;
     expect_refused("[procview]\nthreads=1\n  colour = red\n",
                    "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, "
-                   "threads, sample-interval, watchdog, log-level, state-dir, pid-file");
+                   "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
     expect_refused(
         "[procview]\ncpu-ids[de]=dense\n",
         "f.conf:2: unknown key \"cpu-ids[de]\"; allowed: mountpoint, cpu-ids, swap-total, "
-        "threads, sample-interval, watchdog, log-level, state-dir, pid-file");
+        "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
 }
 
 static void test_unknown_section_is_refused_with_its_line(void **state)
@@ -295,6 +295,35 @@ static void test_help_names_every_key(void **state)
     assert_non_null(strstr(text, "Allowed: swap, memsw."));
 }
 
+static void test_rules_are_checked(void **state)
+{
+    g_auto(PvConfig) config = {0};
+    g_autoptr(GError) error = NULL;
+
+    (void)state;
+    pv_config_init(&config);
+    assert_string_equal(config.auto_attach, "none");
+    assert_true(pv_config_parse(&config, "f.conf",
+                                "[procview]\nauto-attach = /docker/*  !/docker/x\n", &error));
+    g_auto(GStrv) patterns = pv_config_split_rules(config.auto_attach);
+    assert_int_equal(g_strv_length(patterns), 2);
+    assert_string_equal(patterns[1], "!/docker/x");
+    assert_false(pv_config_parse(&config, "f.conf", "[procview]\nauto-attach = docker\n", &error));
+    assert_string_equal(error->message,
+                        "f.conf:2: bad value \"docker\" of \"auto-attach\"; allowed: none, all, "
+                        "or patterns of cgroup paths with blanks between them");
+}
+
+static void test_all_and_none_are_no_patterns(void **state)
+{
+    g_auto(GStrv) all = pv_config_split_rules("all");
+    g_auto(GStrv) none = pv_config_split_rules("none");
+
+    (void)state;
+    assert_int_equal(g_strv_length(all), 0);
+    assert_int_equal(g_strv_length(none), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +347,8 @@ int main(void)
         cmocka_unit_test(test_no_configuration_at_all_is_dev_null),
         cmocka_unit_test(test_compat_profile_is_a_valid_configuration),
         cmocka_unit_test(test_help_names_every_key),
+        cmocka_unit_test(test_rules_are_checked),
+        cmocka_unit_test(test_all_and_none_are_no_patterns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
