@@ -165,14 +165,18 @@ done
 status=0
 echo nonsense | "$HOOK_PROGRAM" createContainer --strict 2>/dev/null || status=$?
 equal "hook: strict makes it one" $status 1
-before=$(cat /proc/self/mountinfo)
+# Where a hook that went astray would mount: elsewhere the machine mounts what it likes.
+mounts() {
+    awk -v work="$work/" '$5 ~ "^/(proc|sys)(/|$)" || index($5, work) == 1' /proc/self/mountinfo
+}
+before=$(mounts)
 for rootfs in / "$bundle/rootfs" "$bundle/nonexistent"; do
     echo '{"pid":0}' | "$HOOK_PROGRAM" createContainer --views "$views" --rootfs "$rootfs" \
         2>"$work/err"
     contains "hook: not called in a container ($rootfs)" "$(cat "$work/err")" \
         "the container has no views: "
 done
-equal "hook: and nothing is mounted" "$(cat /proc/self/mountinfo)" "$before"
+equal "hook: and nothing is mounted" "$(mounts)" "$before"
 
 # What it costs: a wrapped start against a bare one, in turn, the least of 20 each. Printed, not judged.
 config "c['process']['args'] = ['/bin/true']"
