@@ -6,6 +6,7 @@
 #pragma once
 
 #include "procview/log.h"
+#include "procview/snapshot.h"
 
 #include <glib.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ typedef struct {
     char *pid_file;    /* NULL: none */
     char *auto_attach; /* rules, "all" or "none"; see pv_config_split_rules() */
     gboolean cpu_ids_dense;
-    gboolean swap_total_memsw;
+    PvSwapTotal swap_total;
     guint threads; /* 0: chosen from the number of CPUs */
     guint sample_interval_sec;
     guint watchdog_sec;     /* 0: off */

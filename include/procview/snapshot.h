@@ -41,6 +41,13 @@ typedef enum {
 } PvSection;
 typedef guint PvSections;
 
+/* What SwapTotal is: the values of swap-total, in their order. */
+typedef enum {
+    PV_SWAP_TOTAL_SWAP,
+    PV_SWAP_TOTAL_MEMSW, /* lxcfs's rule: on v1 the limit of memory and swap together */
+    PV_SWAP_TOTAL_NONE,  /* 0, and lxcfs's when it is told to leave swap out */
+} PvSwapTotal;
+
 typedef struct {
     PvSections valid;
 
@@ -57,7 +64,7 @@ typedef struct {
 
     /* MEMORY, HUGETLB */
     PvMemory memory;
-    gboolean swap_total_memsw; /* lxcfs's rule for SwapTotal */
+    PvSwapTotal swap_total;
     const char *host_meminfo; /* the kernel's own text: gives lines, order, and the host's bounds */
     PvHugetlb hugetlb;        /* of the default huge page size */
     gboolean has_hugetlb;

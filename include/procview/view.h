@@ -40,8 +40,8 @@ gboolean pv_row_is_on_host(const PvRow *row, const PvHost *host);
 
 /* How numbers are to be shown: the daemon's configuration. */
 typedef struct {
-    gboolean dense_cpu_ids;    /* cpu-ids=dense: renumber from 0 everywhere */
-    gboolean swap_total_memsw; /* swap-total=memsw: lxcfs's rule */
+    gboolean dense_cpu_ids; /* cpu-ids=dense: renumber from 0 everywhere */
+    PvSwapTotal swap_total;
 } PvViewOptions;
 
 typedef struct PvViews PvViews;

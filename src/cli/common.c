@@ -75,7 +75,7 @@ static gboolean open_context(PvCliContext *ret_context, const PvConfig *config, 
 {
     g_auto(PvCliContext) context = {NULL, NULL, NULL, NULL};
     const PvViewOptions options = {.dense_cpu_ids = config->cpu_ids_dense,
-                                   .swap_total_memsw = config->swap_total_memsw};
+                                   .swap_total = config->swap_total};
     g_autofree char *account_dir = g_build_filename(config->state_dir, "account", NULL);
 
     context.host = pv_host_open(NULL, error);

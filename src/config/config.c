@@ -46,12 +46,12 @@ static const Key keys[] = {
              "counted from 0 in every container."},
     {.name = "swap-total",
      .type = TYPE_CHOICE,
-     .offset = offsetof(PvConfig, swap_total_memsw),
-     .choices = {"swap", "memsw"},
+     .offset = offsetof(PvConfig, swap_total),
+     .choices = {"swap", "memsw", "none"},
      .value = "swap",
      .metavar = "RULE",
-     .help = "what SwapTotal is on cgroup v1: the swap that the container may use, or the limit of "
-             "memory and swap together, as lxcfs shows it."},
+     .help = "what SwapTotal is: the swap that the container may use; on cgroup v1 the limit of "
+             "memory and swap together, as lxcfs shows it; or none."},
     {.name = "threads",
      .type = TYPE_NUMBER,
      .offset = offsetof(PvConfig, threads),
@@ -190,7 +190,8 @@ static gboolean store(PvConfig *config, const Key *key, const char *value)
     }
 }
 
-G_STATIC_ASSERT(sizeof(gboolean) == sizeof(guint) && sizeof(PvLogLevel) == sizeof(guint));
+G_STATIC_ASSERT(sizeof(gboolean) == sizeof(guint) && sizeof(PvLogLevel) == sizeof(guint) &&
+                sizeof(PvSwapTotal) == sizeof(guint));
 
 void pv_config_init(PvConfig *config)
 {

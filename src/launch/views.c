@@ -302,7 +302,7 @@ static gboolean open_views(PvLaunchViews *views, GError **error)
         return FALSE;
     /* As the daemon's, so that system calls and files agree. */
     const PvViewOptions options = {.dense_cpu_ids = config.cpu_ids_dense,
-                                   .swap_total_memsw = config.swap_total_memsw};
+                                   .swap_total = config.swap_total};
     views->host = pv_host_open(NULL, error);
     if (views->host == NULL)
         return FALSE;

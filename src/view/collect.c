@@ -291,7 +291,7 @@ static int fill_memory(const PvCollector *collector, PvContainer *container,
     if (result < 0)
         return result;
     gboolean has_swap = meminfo_number(collection, "SwapTotal") > 0;
-    collection->snapshot.swap_total_memsw = collector->options.swap_total_memsw;
+    collection->snapshot.swap_total = collector->options.swap_total;
     return pv_cgroup_read_memory(container->cgroup, has_swap, &collection->snapshot.memory);
 }
 

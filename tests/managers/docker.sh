@@ -20,7 +20,7 @@ start_dockerd() { # start_dockerd OPTION…
         --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/docker.pid" \
         "$@" >"$work/dockerd.log" 2>&1 &
     dockerd_pid=$!
-    wait_for docker info || fail "dockerd: $(tail -5 "$work/dockerd.log")"
+    (wait_for docker info) || fail "dockerd: $(tail -5 "$work/dockerd.log")"
 }
 
 # An image pv-busybox with some tools.

@@ -50,7 +50,7 @@ static void test_defaults(void **state)
     assert_string_equal(config.state_dir, "/run/procview");
     assert_null(config.pid_file);
     assert_false(config.cpu_ids_dense);
-    assert_false(config.swap_total_memsw);
+    assert_int_equal(config.swap_total, PV_SWAP_TOTAL_SWAP);
     assert_int_equal(config.threads, 0);
     assert_int_equal(config.sample_interval_sec, 5);
     assert_int_equal(config.log_level, PV_LOG_INFO);
@@ -72,7 +72,7 @@ static void test_every_key_is_taken_from_a_file(void **state)
     assert_string_equal(config.state_dir, "/run/y");
     assert_string_equal(config.pid_file, "/run/y.pid");
     assert_true(config.cpu_ids_dense);
-    assert_true(config.swap_total_memsw);
+    assert_int_equal(config.swap_total, PV_SWAP_TOTAL_MEMSW);
     assert_int_equal(config.threads, 3);
     assert_int_equal(config.sample_interval_sec, 10);
     assert_int_equal(config.log_level, PV_LOG_DEBUG);
@@ -91,9 +91,10 @@ static void test_empty_file_changes_nothing(void **state)
 static void test_unknown_key_is_refused_with_its_line(void **state)
 {
     (void)state;
-    expect_refused("[procview]\nthreads=1\n  colour = red\n",
-                   "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, "
-                   "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
+    expect_refused(
+        "[procview]\nthreads=1\n  colour = red\n",
+        "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, "
+        "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
     expect_refused(
         "[procview]\ncpu-ids[de]=dense\n",
         "f.conf:2: unknown key \"cpu-ids[de]\"; allowed: mountpoint, cpu-ids, swap-total, "
@@ -278,7 +279,7 @@ static void test_compat_profile_is_a_valid_configuration(void **state)
     assert_true(pv_config_parse(&config, "lxcfs-compat.conf", text, &error));
     assert_string_equal(config.mountpoint, "/var/lib/lxcfs");
     assert_true(config.cpu_ids_dense);
-    assert_true(config.swap_total_memsw);
+    assert_int_equal(config.swap_total, PV_SWAP_TOTAL_MEMSW);
 }
 
 static void test_help_names_every_key(void **state)
@@ -292,7 +293,7 @@ static void test_help_names_every_key(void **state)
     fclose(out);
     assert_non_null(strstr(text, "--mountpoint DIR"));
     assert_non_null(strstr(text, "--state-dir DIR"));
-    assert_non_null(strstr(text, "Allowed: swap, memsw."));
+    assert_non_null(strstr(text, "Allowed: swap, memsw, none."));
 }
 
 static void test_rules_are_checked(void **state)
