@@ -22,6 +22,12 @@ enum {
  * mount. */
 #define PV_DETACH_ARGUMENT "--detach"
 
+/* argv[1] of the companion: the process that serves the cgroup tree. */
+#define PV_ONLY_CGROUP_TREE_ARGUMENT "--only-cgroup-tree"
+
+/* The mount point of the cgroup tree, in that of the views. */
+#define PV_CGROUP_TREE_NAME "cgroup"
+
 /* One letter a message. */
 #define PV_MESSAGE_READY   'R' /* worker: can serve at once */
 #define PV_MESSAGE_GO      'G' /* supervisor: serve */
@@ -35,6 +41,8 @@ enum {
 typedef struct {
     const char *mountpoint;
     const char *state_dir;
+    int is_cgroup_tree; /* this mount is the cgroup tree: writable, and nothing is attached from it */
+    int has_companion;  /* start and end, with this mount, the process that serves the cgroup tree */
     const char *pid_file; /* the supervisor's process id goes there; NULL: nowhere */
     char **argv; /* of the program, for workers and for its next version */
     unsigned

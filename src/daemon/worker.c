@@ -135,11 +135,15 @@ static void beat(Worker *self)
     g_autoptr(GPtrArray) containers = pv_containers_list(self->service.containers);
     PvViewCounters counters;
 
-    pv_views_counters(self->service.views, &counters);
+    if (self->service.views != NULL) {
+        pv_views_counters(self->service.views, &counters);
+        status->renders = counters.renders;
+        status->fallbacks = counters.fallbacks;
+    } else {
+        pv_containers_collect_garbage(self->service.containers); /* no sampler does */
+    }
     status->containers = containers->len;
     status->handles = pv_server_count_handles(self->service.server);
-    status->renders = counters.renders;
-    status->fallbacks = counters.fallbacks;
     __atomic_add_fetch(&status->heartbeat, 1, __ATOMIC_RELAXED);
 }
 

@@ -27,6 +27,16 @@ typedef struct {
     uint64_t since_msec;
 } Watch;
 
+/* The supervisor of the cgroup tree. */
+typedef struct {
+    pid_t pid; /* 0: there is none */
+    int pidfd;
+    bool is_child; /* else it was started by a supervisor before us */
+    int ready_fd;  /* its stdout, until it has said that it is ready; -1 */
+    bool was_ready;
+    uint64_t start_at_msec; /* when another one is started; 0: not */
+} Companion;
+
 typedef struct {
     const PvSuperviseOptions *options;
     char program[PATH_MAX]; /* where it is installed */
@@ -36,6 +46,8 @@ typedef struct {
     int fuse_fd;
     int signal_fd;
     Worker active, standby;
+    Companion companion;
+    bool is_announced; /* it was said that we are ready */
 
     bool has_served; /* since this supervisor was started */
     bool is_stopping;
@@ -81,6 +93,20 @@ void pv_worker_drop(Worker *worker);
 void pv_worker_clear(Worker *worker);
 /* Run the helper that takes the views out of containers, for some seconds at most. */
 void pv_worker_detach_views(Supervisor *self);
+
+/* ---- companion.c: the process that serves the cgroup tree ---- */
+
+/* See to it that there is one, when there is to be one. */
+void pv_companion_attend(Supervisor *self);
+/* What poll(2) is to look at: it ended; it said something. */
+int pv_companion_end_fd(const Supervisor *self);
+void pv_companion_on_end(Supervisor *self);
+void pv_companion_on_ready(Supervisor *self);
+/* TRUE until it has said that it is ready, or has ended. */
+bool pv_companion_is_starting(const Supervisor *self);
+void pv_companion_signal(const Supervisor *self, int signal_number);
+/* End it, and wait for that. leave: without unmounting. */
+void pv_companion_stop(Supervisor *self, bool leave);
 
 /* ---- adopt.c: what an earlier supervisor has left ---- */
 
