@@ -143,6 +143,7 @@ static int load_user_namespace(PvCgroupTree *tree, PvTreeCaller *caller, GString
 
     if (userns == 0)
         return -ESRCH;
+    caller->raw_caps = caller->creds.caps;
     caller->is_foreign = userns != tree->own_userns;
     if (!caller->is_foreign)
         return 0;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,15 +21,34 @@
 
 /* ---- opening ---- */
 
-static int open_inode(PvCgroupTree *tree, const PvTreeCaller *caller, const struct stat *st,
-                      int path_fd, int flags, PvTreeRecord *record)
+static gboolean is_pressure(const char *name)
 {
+    return g_str_has_suffix(name, ".pressure") && strcmp(name, "cgroup.pressure") != 0;
+}
+
+/* Where the kernel looks at the opener's capabilities in whatever user namespace: for a trigger's
+ * window (psi_trigger_create()). */
+static guint64 caps_of_any_namespace(const char *name)
+{
+    return is_pressure(name) ? G_GUINT64_CONSTANT(1) << CAP_SYS_RESOURCE : 0;
+}
+
+static int open_inode(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTreePlace *place,
+                      const struct stat *st, int path_fd, int flags, PvTreeRecord *record)
+{
+    const guint64 extra = place->node.kind == PV_TREE_FILE
+                              ? caps_of_any_namespace(pv_tree_name(tree, place->node.name))
+                              : 0;
     PvTreeCreds creds = caller->creds;
-    int fd = pv_tree_reopen(tree, &creds, path_fd, flags);
+    int fd;
+
+    creds.caps |= caller->raw_caps & extra;
+    fd = pv_tree_reopen(tree, &creds, path_fd, flags);
 
     /* By a capability only when it takes one: what is written is checked against it. */
     if (fd == -EACCES && caller->is_foreign) {
         creds = pv_tree_creds_over(caller, st);
+        creds.caps |= creds.caps != 0 ? caller->raw_caps & extra : 0;
         record->needs_owner = creds.caps != 0;
         fd = creds.caps != 0 ? pv_tree_reopen(tree, &creds, path_fd, flags) : fd;
     }
@@ -65,7 +85,7 @@ static int open_place(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTr
         record->refuses_writes = EPERM;
         flags &= ~O_TRUNC;
     }
-    return open_inode(tree, caller, &st, path_fd, flags & (O_ACCMODE | O_TRUNC | O_DIRECTORY),
+    return open_inode(tree, caller, place, &st, path_fd, flags & (O_ACCMODE | O_TRUNC | O_DIRECTORY),
                       record);
 }
 
@@ -233,7 +253,8 @@ static int check_common(PvCgroupTree *tree, const PvTreeCaller *writer, const Pv
 }
 
 static gssize write_pids(PvCgroupTree *tree, const PvTreeCaller *writer, const PvTreeNode *node,
-                         const PvTreeRecord *record, int fd, const char *data, gsize size)
+                         const PvTreeRecord *record, int fd, const char *data, gsize size,
+                         gboolean may_be_done)
 {
     gboolean is_thread = strcmp(pv_tree_name(tree, node->name), "cgroup.procs") != 0;
     g_autofree char *text = g_strndup(data, size);
@@ -252,6 +273,8 @@ static gssize write_pids(PvCgroupTree *tree, const PvTreeCaller *writer, const P
         r = check_common(tree, writer, node, pid);
     if (r < 0)
         return r;
+    if (pid != 0 && may_be_done && pv_tree_pid_is_in(tree, node->hierarchy, pid, node->dir))
+        return (gssize)size;
     if (pid != 0 && writer->root_text != NULL && pid == writer->container->init_pid &&
         pv_tree_root_find(tree, writer, node->hierarchy, &root) == 0 &&
         root.access == PV_TREE_WRITABLE)
@@ -261,7 +284,7 @@ static gssize write_pids(PvCgroupTree *tree, const PvTreeCaller *writer, const P
 }
 
 static gssize write_file(PvCgroupTree *tree, const PvTreeCaller *writer, PvTreeRecord *record,
-                         int fd, const char *data, gsize size, goffset offset)
+                         int fd, const char *data, gsize size, goffset offset, gboolean may_be_done)
 {
     PvTreeNode node;
     const char *name;
@@ -276,10 +299,11 @@ static gssize write_file(PvCgroupTree *tree, const PvTreeCaller *writer, PvTreeR
     if (strcmp(name, EVENT_CONTROL) == 0)
         return -EOPNOTSUPP;
     if (pv_tree_is_pids_name(name))
-        return write_pids(tree, writer, &node, record, fd, data, size);
+        return write_pids(tree, writer, &node, record, fd, data, size, may_be_done);
+    if (may_be_done)
+        return -EINTR;
     n = write_as(tree, writer, fd, data, size, offset);
-    if (n > 0 && g_str_has_suffix(name, ".pressure") && size < sizeof record->trigger &&
-        strcmp(name, "cgroup.pressure") != 0) {
+    if (n > 0 && is_pressure(name) && size < sizeof record->trigger) {
         memcpy(record->trigger, data, size);
         record->trigger[size] = '\0';
     }
@@ -287,8 +311,9 @@ static gssize write_file(PvCgroupTree *tree, const PvTreeCaller *writer, PvTreeR
 }
 
 /*
- * What was written is never written a second time: when a server died of it, or in the midst of it,
- * the writer is told what is known: nothing.
+ * What was written is never written a second time. When a server died in the midst of it, it may or
+ * may not have been done: of a process that is in its place that can be seen; else the writer is
+ * told that it was interrupted.
  */
 static gssize write_once(PvCgroupTree *tree, const PvCgroupRequest *request,
                          const PvTreeCaller *writer, guint64 number, const char *data, gsize size,
@@ -297,15 +322,17 @@ static gssize write_once(PvCgroupTree *tree, const PvCgroupRequest *request,
     PvTreeHandle *handle;
     PvTreeRecord *record;
     PvTreeDone *done;
+    gboolean is_again;
     gssize n;
     int r = pv_tree_handle_lock(tree, number, &handle, &record);
 
     if (r < 0)
         return r;
-    if (pv_tree_journal_begin(tree, request, &done)) {
-        n = done->result == PV_TREE_UNDER_WAY ? -EINTR : (gssize)done->result;
+    is_again = pv_tree_journal_begin(tree, request, &done);
+    if (is_again && done->result != PV_TREE_UNDER_WAY) {
+        n = (gssize)done->result;
     } else {
-        n = write_file(tree, writer, record, handle->fd, data, size, offset);
+        n = write_file(tree, writer, record, handle->fd, data, size, offset, is_again);
         pv_tree_journal_end(done, n);
     }
     pv_tree_handle_unlock(handle);

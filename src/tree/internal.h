@@ -170,6 +170,7 @@ typedef struct {
     guint64 init_start_ticks;
     PvTreeCreds creds;     /* caps: those that it has in our user namespace */
     gboolean is_foreign;   /* it is in another user namespace: … */
+    guint64 raw_caps;      /* those that it has in its own user namespace */
     guint64 foreign_caps;  /* … it has these over inodes whose owner and group have ids there */
     GArray *uid_ranges, *gid_ranges; /* of PvTreeIdRange */
 } PvTreeCaller;
@@ -315,6 +316,9 @@ int pv_tree_pids_read(PvCgroupTree *tree, const PvTreeCaller *reader, guint hier
 int pv_tree_pids_translate(PvCgroupTree *tree, const PvTreeCaller *writer, guint hierarchy,
                            guint64 root_id, gboolean is_thread, const char *text, char *ret_text,
                            gsize size, pid_t *ret_pid, int *ret_pidfd);
+
+/* Whether a process is in the cgroup of this directory. */
+gboolean pv_tree_pid_is_in(PvCgroupTree *tree, guint hierarchy, pid_t pid, guint64 dir);
 
 /* ---- watch.c ---- */
 

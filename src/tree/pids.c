@@ -308,22 +308,36 @@ static pid_t pid_inwards(PidSpace *space, pid_t pid)
     return MAX(here, 0);
 }
 
-/* Whether a process's cgroup is the root or below it. */
-static gboolean is_below(PvCgroupTree *tree, guint hierarchy, guint64 root_id, pid_t pid)
+/* The directory of a process's cgroup, or a negative errno. */
+static int open_cgroup_of(PvCgroupTree *tree, guint hierarchy, pid_t pid)
 {
     char name[64], text[PV_CONTROL_FILE_MAX];
     g_autofree char *path = NULL;
-    pv_autofd int fd = -1;
 
     snprintf(name, sizeof name, "%d/cgroup", (int)pid);
     if (pv_read_text_at(tree->procfs, name, text, sizeof text) < 0)
-        return FALSE;
+        return -ESRCH;
     path = pv_hierarchies_path(tree->hierarchies, hierarchy, text);
     if (path == NULL)
-        return FALSE;
-    fd = pv_sys_openat2(tree->hierarchy[hierarchy].dirfd, path[1] != '\0' ? path + 1 : ".",
-                        O_PATH | O_DIRECTORY, 0,
-                        RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+        return -ENOENT;
+    return pv_sys_openat2(tree->hierarchy[hierarchy].dirfd, path[1] != '\0' ? path + 1 : ".",
+                          O_PATH | O_DIRECTORY, 0,
+                          RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+}
+
+gboolean pv_tree_pid_is_in(PvCgroupTree *tree, guint hierarchy, pid_t pid, guint64 dir)
+{
+    pv_autofd int fd = open_cgroup_of(tree, hierarchy, pid);
+    struct stat st;
+
+    return fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == dir;
+}
+
+/* Whether a process's cgroup is the root or below it. */
+static gboolean is_below(PvCgroupTree *tree, guint hierarchy, guint64 root_id, pid_t pid)
+{
+    pv_autofd int fd = open_cgroup_of(tree, hierarchy, pid);
+
     return fd >= 0 && pv_tree_is_beneath(tree, hierarchy, fd, root_id);
 }
 

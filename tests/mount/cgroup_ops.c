@@ -375,6 +375,7 @@ static void processes(const Run *run, const char *dir)
         do_write(run, path, hex, strlen(hex), "hex pid");
         do_write(run, own, number, strlen(number), "pid");
         do_write(run, path, "1", 1, "init");
+        do_write(run, root, "1", 1, "init");
     }
     do_rmdir(run, x);
     kill(pid, SIGKILL);
@@ -409,7 +410,7 @@ static void values(const Run *run, const char *dir)
                                         "memory.oom_control", "cgroup.stat", "cgroup.events",
                                         "cgroup.pressure"};
     static const char *const TEXTS[] = {"max", "100000000", "1", "0", "x", "+pids", "-1",
-                                        "some 150000 1000000", "threaded", "THAWED"};
+                                        "some 150000 2000000", "threaded", "THAWED"};
 
     do_mkdir(run, x);
     for (guint i = 0; i < G_N_ELEMENTS(FILES); i++) {
