@@ -56,7 +56,7 @@ typedef struct {
     int version;
     const char *names; /* v1: ",cpu,cpuacct," or ",name=systemd,"; v2: "" */
     const char *mount_point;
-    int dirfd; /* of the mount's root */
+    int dirfd;            /* of the mount's root */
     gboolean root_counts; /* that root is not the hierarchy's own: we are in a container */
 } PvHierarchyInfo;
 

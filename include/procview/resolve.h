@@ -13,8 +13,8 @@
  *   1234                      a process id
  *   /docker/ID, /sys/fs/cgroup/…, system.slice/x.service
  *                             a cgroup: one of its processes (anything with a slash)
- *   NAME or ID                a container that procview knows by its cgroup, or that docker, podman,
- *                             lxc-info or machinectl know; a systemd unit
+ *   NAME or ID                a container that procview knows by its cgroup, or that docker,
+ * podman, lxc-info or machinectl know; a systemd unit
  *
  * The managers' own tools are asked when they are in PATH, all at once, for at most 5 seconds.
  *

@@ -41,10 +41,11 @@ enum {
 typedef struct {
     const char *mountpoint;
     const char *state_dir;
-    int is_cgroup_tree; /* this mount is the cgroup tree: writable, and nothing is attached from it */
-    int has_companion;  /* start and end, with this mount, the process that serves the cgroup tree */
+    int is_cgroup_tree; /* this mount is the cgroup tree: writable, and nothing is attached from it
+                         */
+    int has_companion; /* start and end, with this mount, the process that serves the cgroup tree */
     const char *pid_file; /* the supervisor's process id goes there; NULL: nowhere */
-    char **argv; /* of the program, for workers and for its next version */
+    char **argv;          /* of the program, for workers and for its next version */
     unsigned
         watchdog_sec; /* a worker that is busy with one request for longer is killed; 0: never */
 } PvSuperviseOptions;

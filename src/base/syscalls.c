@@ -126,8 +126,8 @@ int pv_sys_set_egid(gid_t gid)
     return result(syscall(__NR_setresgid, -1, gid, -1));
 }
 
-/* These two return the id before, and never fail: whether it worked is asked for by an id that there
- * is not. */
+/* These two return the id before, and never fail: whether it worked is asked for by an id that
+ * there is not. */
 int pv_sys_set_fsuid(uid_t uid)
 {
     syscall(__NR_setfsuid, uid);

@@ -81,9 +81,19 @@ guint pv_v1_controllers(const char *list)
 }
 
 /* What is in a v1 hierarchy's super block options beside its name or controllers. */
-static const char *const V1_FLAGS[] = {
-    "rw",  "ro",   "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods",
-    "sync", "dirsync", "mand", "lazytime", "none", NULL};
+static const char *const V1_FLAGS[] = {"rw",
+                                       "ro",
+                                       "xattr",
+                                       "noprefix",
+                                       "clone_children",
+                                       "cpuset_v2_mode",
+                                       "favordynmods",
+                                       "sync",
+                                       "dirsync",
+                                       "mand",
+                                       "lazytime",
+                                       "none",
+                                       NULL};
 
 /* ",cpu,cpuacct," of "rw,xattr,cpu,cpuacct": as /proc/PID/cgroup calls the hierarchy. */
 static char *v1_names(const char *options)

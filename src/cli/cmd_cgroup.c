@@ -170,8 +170,9 @@ static void print_json(const char *text)
         if (length == 0)
             continue;
         controllers = g_strndup(colon + 1, (gsize)(lines[i] + length - 1 - (colon + 1)));
-        g_string_append_printf(json, "%s{\"hierarchy\": %d, \"controllers\": ",
-                               json->len > 1 ? ", " : "", atoi(lines[i]));
+        g_string_append_printf(json,
+                               "%s{\"hierarchy\": %d, \"controllers\": ", json->len > 1 ? ", " : "",
+                               atoi(lines[i]));
         pv_json_append_string(json, controllers);
         g_string_append(json, ", \"path\": ");
         pv_json_append_string(json, lines[i] + length);

@@ -80,7 +80,9 @@ int main(int argc, char **argv)
     if (config.is_cgroup_tree)
         pv_config_become_cgroup_tree(&config);
     pv_log_set_level(config.log_level);
-    umask(config.is_cgroup_tree && (is_worker || config.is_standalone) ? 0 : 022); /* callers have theirs */
+    umask(config.is_cgroup_tree && (is_worker || config.is_standalone)
+              ? 0
+              : 022); /* callers have theirs */
     if (is_worker)
         return pv_serve_as_worker(&config, is_safe);
     return config.is_standalone ? pv_serve_standalone(&config) : supervise(&config, own_argv);

@@ -61,9 +61,9 @@ gboolean pv_service_open(PvService *service, const PvConfig *config, const PvSer
         return FALSE;
     service->containers = pv_containers_new(service->host, service->hierarchies, account_dir);
     if (config->is_cgroup_tree) {
-        service->server = pv_server_new_cgroup_tree(service->host, service->hierarchies,
-                                                    service->containers, &server_options,
-                                                    pv_steal_fd(&fd), error);
+        service->server =
+            pv_server_new_cgroup_tree(service->host, service->hierarchies, service->containers,
+                                      &server_options, pv_steal_fd(&fd), error);
         return service->server != NULL;
     }
     service->views = pv_views_new(service->host, service->containers, &view_options);

@@ -290,9 +290,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
     gssize n;
 
     (void)ino;
-    n = fi->writepage
-            ? -EIO
-            : pv_cgroup_tree_write(tree_of(req), &request, fi->fh, data, size, offset);
+    n = fi->writepage ? -EIO
+                      : pv_cgroup_tree_write(tree_of(req), &request, fi->fh, data, size, offset);
     if (n < 0)
         fuse_reply_err(req, (int)-n);
     else
@@ -379,8 +378,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
     (void)userdata;
     conn->max_write = WRITE_BYTES_MAX;
-    conn->want = conn->capable &
-                 (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC);
+    conn->want =
+        conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC);
     conn->max_background = 256;
     conn->congestion_threshold = 192;
 }
@@ -422,8 +421,7 @@ PvServer *pv_server_new_cgroup_tree(PvHost *host, PvHierarchies *hierarchies,
 
     if (server == NULL)
         return NULL;
-    server->cgroup_tree =
-        pv_cgroup_tree_new(host, hierarchies, containers, options->shared, error);
+    server->cgroup_tree = pv_cgroup_tree_new(host, hierarchies, containers, options->shared, error);
     return server->cgroup_tree != NULL ? g_steal_pointer(&server) : NULL;
 }
 

@@ -35,8 +35,8 @@ typedef struct {
 struct PvServer {
     PvServerOptions options;
     PvSharedMemory *memory;
-    PvTree *tree;       /* of the views' server … */
-    PvHandles *handles; /* … made at its start */
+    PvTree *tree;              /* of the views' server … */
+    PvHandles *handles;        /* … made at its start */
     PvCgroupTree *cgroup_tree; /* of the cgroup tree's */
     struct fuse_session *session;
     int fd;            /* closed by the session */

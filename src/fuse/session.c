@@ -109,7 +109,8 @@ gboolean pv_server_start(PvServer *server, GError **error)
 {
     /* Only now: until here another worker may have been writing to the table. */
     if (server->tree != NULL)
-        server->handles = pv_handles_new(server->options.shared, PV_SHARED_HANDLES, TEXTS_BYTES_MAX);
+        server->handles =
+            pv_handles_new(server->options.shared, PV_SHARED_HANDLES, TEXTS_BYTES_MAX);
     else if (!pv_server_start_cgroup_tree(server, error))
         return FALSE;
     replay_init(server);

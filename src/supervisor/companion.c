@@ -1,7 +1,7 @@
 /*
  * The process that serves the cgroup tree: a supervisor like this one, with a mount inside ours and
- * more privileges than our workers have. It is started when the mount is served, and ended before it
- * goes away; when this supervisor dies it goes on, and the next one finds it by its lock.
+ * more privileges than our workers have. It is started when the mount is served, and ended before
+ * it goes away; when this supervisor dies it goes on, and the next one finds it by its lock.
  */
 #include "internal.h"
 
@@ -132,8 +132,7 @@ void pv_companion_on_ready(Supervisor *self)
 {
     char text[256];
 
-    self->companion.was_ready |=
-        read(self->companion.ready_fd, text, sizeof text) > 0;
+    self->companion.was_ready |= read(self->companion.ready_fd, text, sizeof text) > 0;
     pv_clear_fd(&self->companion.ready_fd);
 }
 

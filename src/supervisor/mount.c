@@ -350,9 +350,8 @@ static PvMountResult put_mount(PvMount *mount)
     char data[128];
 
     /* default_permissions: the kernel checks modes itself, and sends no ACCESS. */
-    snprintf(data, sizeof data,
-             "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other%s", mount->fuse_fd,
-             mount->is_writable ? "" : ",default_permissions");
+    snprintf(data, sizeof data, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other%s",
+             mount->fuse_fd, mount->is_writable ? "" : ",default_permissions");
     if (mount_fuse(mount, data) == 0)
         return PV_MOUNT_OK;
     switch (errno) {

@@ -23,8 +23,8 @@ static int stat_place(PvCgroupTree *tree, const PvTreePlace *place, guint64 ino,
         return 0;
     case PV_TREE_LINK:
         pv_tree_fill_stat(ino, S_IFLNK | 0777, ret_stat);
-        ret_stat->st_size = (off_t)strlen(
-            g_array_index(tree->top_names, PvTreeTopName, place->node.link).target);
+        ret_stat->st_size =
+            (off_t)strlen(g_array_index(tree->top_names, PvTreeTopName, place->node.link).target);
         return 0;
     case PV_TREE_DIR:
         *ret_stat = place->dir_stat;
@@ -49,8 +49,7 @@ int pv_cgroup_tree_stat(PvCgroupTree *tree, const PvCgroupRequest *request, guin
     return r < 0 ? r : stat_place(tree, &place, ino, ret_stat);
 }
 
-int pv_cgroup_tree_access(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 ino,
-                          int mode)
+int pv_cgroup_tree_access(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 ino, int mode)
 {
     g_auto(PvTreeCaller) caller = {0};
     g_auto(PvTreePlace) place = {0};

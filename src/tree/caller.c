@@ -33,8 +33,8 @@
 
 /* Those that decide about inodes. In a user namespace they reach the inodes whose owner and group
  * have an id in it; all others are of no use outside of it. */
-#define INODE_CAPS                                                                             \
-    (MASK(CAP_CHOWN) | MASK(CAP_DAC_OVERRIDE) | MASK(CAP_DAC_READ_SEARCH) | MASK(CAP_FOWNER) | \
+#define INODE_CAPS                                                                                 \
+    (MASK(CAP_CHOWN) | MASK(CAP_DAC_OVERRIDE) | MASK(CAP_DAC_READ_SEARCH) | MASK(CAP_FOWNER) |     \
      MASK(CAP_FSETID))
 
 /* ---- reading ---- */

@@ -10,8 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BENEATH \
-    (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
+#define BENEATH (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 
 /* The operator finds a container's tree by this and its name. No listing has it. */
 #define CONTAINER_PREFIX ".container:"
@@ -20,10 +19,8 @@
 
 void pv_tree_fill_stat(guint64 ino, mode_t mode, struct stat *ret_stat)
 {
-    *ret_stat = (struct stat){.st_ino = ino,
-                              .st_mode = mode,
-                              .st_nlink = S_ISDIR(mode) ? 2 : 1,
-                              .st_blksize = 4096};
+    *ret_stat = (struct stat){
+        .st_ino = ino, .st_mode = mode, .st_nlink = S_ISDIR(mode) ? 2 : 1, .st_blksize = 4096};
 }
 
 /* The node of what O_PATH descriptor `fd` is, under `name` in a directory. */
@@ -217,9 +214,8 @@ static int list_top(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTree
             i < 2 ? NULL : &g_array_index(tree->top_names, PvTreeTopName, i - 2);
         PvTreeRoot root = {.access = PV_TREE_READ_ONLY};
 
-        if (name != NULL &&
-            (find_shown_root(tree, caller, top, name->hierarchy, &root) < 0 ||
-             root.access == PV_TREE_HIDDEN))
+        if (name != NULL && (find_shown_root(tree, caller, top, name->hierarchy, &root) < 0 ||
+                             root.access == PV_TREE_HIDDEN))
             continue;
         if (!func(name == NULL ? (i == 0 ? "." : "..") : name->name,
                   name == NULL || name->is_link ? ino : root.id,
@@ -349,9 +345,9 @@ int pv_cgroup_tree_mkdir(PvCgroupTree *tree, const PvCgroupRequest *request, gui
     if (r < 0)
         return r;
     fd = pv_sys_openat2(place.dirfd, name, O_PATH | O_NOFOLLOW, 0, BENEATH);
-    return fd < 0 ? fd
-                  : describe(tree, place.node.hierarchy, place.node.dir, name, fd, ret_ino,
-                             ret_stat);
+    return fd < 0
+               ? fd
+               : describe(tree, place.node.hierarchy, place.node.dir, name, fd, ret_ino, ret_stat);
 }
 
 static int do_rmdir(int dirfd, const char *name, gpointer data)
@@ -451,8 +447,7 @@ int pv_cgroup_tree_symlink(PvCgroupTree *tree, const PvCgroupRequest *request, g
     g_auto(PvTreePlace) place = {0};
     int r = find_parent(tree, request, parent, name, &caller, &place);
 
-    return refused(r < 0 ? r
-                         : on_name(tree, &caller, &place, name, do_symlink, (gpointer)target));
+    return refused(r < 0 ? r : on_name(tree, &caller, &place, name, do_symlink, (gpointer)target));
 }
 
 static int do_unlink(int dirfd, const char *name, gpointer data)

@@ -85,8 +85,8 @@ static int open_place(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTr
         record->refuses_writes = EPERM;
         flags &= ~O_TRUNC;
     }
-    return open_inode(tree, caller, place, &st, path_fd, flags & (O_ACCMODE | O_TRUNC | O_DIRECTORY),
-                      record);
+    return open_inode(tree, caller, place, &st, path_fd,
+                      flags & (O_ACCMODE | O_TRUNC | O_DIRECTORY), record);
 }
 
 int pv_cgroup_tree_open(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 ino, int flags,
@@ -217,8 +217,8 @@ static gssize write_as(PvCgroupTree *tree, const PvTreeCaller *writer, int fd, c
 }
 
 /*
- * The kernel wants the mover to be allowed to write the cgroup.procs of the cgroup above both. Where
- * a capability over ids of a user namespace opened the file, it must reach that one, too.
+ * The kernel wants the mover to be allowed to write the cgroup.procs of the cgroup above both.
+ * Where a capability over ids of a user namespace opened the file, it must reach that one, too.
  */
 static int check_common(PvCgroupTree *tree, const PvTreeCaller *writer, const PvTreeNode *node,
                         pid_t pid)
@@ -235,9 +235,9 @@ static int check_common(PvCgroupTree *tree, const PvTreeCaller *writer, const Pv
     source = pv_hierarchies_path(tree->hierarchies, node->hierarchy, text);
     if (source == NULL || fd < 0)
         return -EACCES;
-    source_fd = pv_sys_openat2(tree->hierarchy[node->hierarchy].dirfd,
-                               source[1] != '\0' ? source + 1 : ".", O_PATH | O_DIRECTORY, 0,
-                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+    source_fd =
+        pv_sys_openat2(tree->hierarchy[node->hierarchy].dirfd, source[1] != '\0' ? source + 1 : ".",
+                       O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
     while (source_fd >= 0 && fstat(fd, &st) == 0 &&
            !pv_tree_is_beneath(tree, node->hierarchy, source_fd, st.st_ino)) {
         int up = pv_sys_openat2(fd, "..", O_PATH | O_DIRECTORY, 0, RESOLVE_NO_XDEV);

@@ -92,8 +92,7 @@ void pv_tree_handles_clear(PvCgroupTree *tree)
 
 /* ---- coming and going ---- */
 
-int pv_tree_handle_new(PvCgroupTree *tree, const PvTreeRecord *record, int fd,
-                       guint64 *ret_handle)
+int pv_tree_handle_new(PvCgroupTree *tree, const PvTreeRecord *record, int fd, guint64 *ret_handle)
 {
     PvTreeRecord *slot;
     guint32 generation;
@@ -232,8 +231,8 @@ static int open_again(PvCgroupTree *tree, PvTreeRecord *record, const PvTreeNode
         return path_fd;
     fd = pv_tree_reopen(tree, &creds, path_fd, flags);
     name = pv_tree_name(tree, node->name);
-    /* Modes have changed since, or it was opened by a group. For who writes pids the kernel looks at
-     * this very capability. */
+    /* Modes have changed since, or it was opened by a group. For who writes pids the kernel looks
+     * at this very capability. */
     if (fd == -EACCES && (name == NULL || !pv_tree_is_pids_name(name))) {
         creds.caps |= G_GUINT64_CONSTANT(1) << CAP_DAC_OVERRIDE;
         fd = pv_tree_reopen(tree, &creds, path_fd, flags);

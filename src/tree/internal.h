@@ -51,7 +51,8 @@ typedef struct {
 int pv_tree_shared_map(const PvShared *shared, PvTreeShared **ret_shared);
 void pv_tree_shared_unmap(PvTreeShared *shared);
 
-/* The number (1 …) of a control file's name, given to it when it is new; 0 when there is no room. */
+/* The number (1 …) of a control file's name, given to it when it is new; 0 when there is no room.
+ */
 guint pv_tree_name_number(PvCgroupTree *tree, const char *name);
 /* NULL for a number that nothing has. */
 const char *pv_tree_name(PvCgroupTree *tree, guint number);
@@ -122,7 +123,7 @@ struct PvCgroupTree {
     gboolean is_single;         /* one v2 hierarchy and nothing else: no directory above it */
     GArray *top_names;          /* of PvTreeTopName */
     guint64 own_pidns, own_userns;
-    guint64 permitted; /* our capabilities */
+    guint64 permitted;       /* our capabilities */
     GHashTable *delegatable; /* v2's, by name */
 
     PvTreeShared *shared;
@@ -130,13 +131,13 @@ struct PvCgroupTree {
     GHashTable *names; /* name -> number; protected by names_lock */
 
     GMutex handles_lock;
-    PvTreeHandle *handles;  /* [PV_TREE_HANDLES] */
-    GArray *free_handles;   /* of guint; protected by handles_lock */
-    GHashTable *owners;     /* pid namespace -> handles in use; protected by handles_lock */
-    gsize text_bytes;       /* atomic: of all texts */
+    PvTreeHandle *handles; /* [PV_TREE_HANDLES] */
+    GArray *free_handles;  /* of guint; protected by handles_lock */
+    GHashTable *owners;    /* pid namespace -> handles in use; protected by handles_lock */
+    gsize text_bytes;      /* atomic: of all texts */
 
     GMutex busy_lock;
-    GHashTable *busy;    /* pid namespace -> threads busy for it; protected by busy_lock */
+    GHashTable *busy; /* pid namespace -> threads busy for it; protected by busy_lock */
 
     PvCgroupNotifyFunc notify;
     gpointer notify_data;
@@ -163,15 +164,15 @@ typedef struct {
 typedef struct {
     pid_t tid;
     PvContainer *container;
-    guint64 pidns;         /* inode of its own pid namespace */
-    gboolean is_operator;  /* root of the host, outside of any container's namespaces */
-    char *own_text;        /* /proc/TID/cgroup */
-    char *root_text;       /* of its container's init; NULL in our own pid namespace */
+    guint64 pidns;        /* inode of its own pid namespace */
+    gboolean is_operator; /* root of the host, outside of any container's namespaces */
+    char *own_text;       /* /proc/TID/cgroup */
+    char *root_text;      /* of its container's init; NULL in our own pid namespace */
     guint64 init_start_ticks;
-    PvTreeCreds creds;     /* caps: those that it has in our user namespace */
-    gboolean is_foreign;   /* it is in another user namespace: … */
-    guint64 raw_caps;      /* those that it has in its own user namespace */
-    guint64 foreign_caps;  /* … it has these over inodes whose owner and group have ids there */
+    PvTreeCreds creds;    /* caps: those that it has in our user namespace */
+    gboolean is_foreign;  /* it is in another user namespace: … */
+    guint64 raw_caps;     /* those that it has in its own user namespace */
+    guint64 foreign_caps; /* … it has these over inodes whose owner and group have ids there */
     GArray *uid_ranges, *gid_ranges; /* of PvTreeIdRange */
 } PvTreeCaller;
 
@@ -197,15 +198,15 @@ PvTreeCreds pv_tree_creds_over(const PvTreeCaller *caller, const struct stat *st
 /* ---- root.c ---- */
 
 typedef enum {
-    PV_TREE_HIDDEN,    /* the caller is in no cgroup of this hierarchy */
+    PV_TREE_HIDDEN, /* the caller is in no cgroup of this hierarchy */
     PV_TREE_READ_ONLY,
     PV_TREE_WRITABLE,
 } PvTreeAccess;
 
 typedef struct {
     PvTreeAccess access;
-    guint64 id;       /* of its directory; 0 when hidden */
-    gboolean is_top;  /* it is the hierarchy's own root */
+    guint64 id;      /* of its directory; 0 when hidden */
+    gboolean is_top; /* it is the hierarchy's own root */
 } PvTreeRoot;
 
 int pv_tree_root_find(PvCgroupTree *tree, const PvTreeCaller *caller, guint hierarchy,
@@ -269,10 +270,10 @@ gboolean pv_tree_is_pids_name(const char *name);
 
 struct PvTreeHandle {
     GMutex lock;
-    int fd;         /* -1: not opened by this process yet */
-    GString *text;  /* of a file of pids, while it is being read; NULL */
+    int fd;        /* -1: not opened by this process yet */
+    GString *text; /* of a file of pids, while it is being read; NULL */
     guint64 text_pidns;
-    gint pending;   /* atomic: POLL* bits of an event that poll has not been told */
+    gint pending;        /* atomic: POLL* bits of an event that poll has not been told */
     gboolean is_watched; /* in the epoll set */
 };
 
@@ -280,8 +281,7 @@ int pv_tree_handles_init(PvCgroupTree *tree);
 void pv_tree_handles_clear(PvCgroupTree *tree);
 
 /* Take a free one; fd is owned by it. -ENFILE when the owner has too many. */
-int pv_tree_handle_new(PvCgroupTree *tree, const PvTreeRecord *record, int fd,
-                       guint64 *ret_handle);
+int pv_tree_handle_new(PvCgroupTree *tree, const PvTreeRecord *record, int fd, guint64 *ret_handle);
 gboolean pv_tree_handle_find_opened(PvCgroupTree *tree, guint64 ino, guint64 opener,
                                     guint64 *ret_handle);
 

@@ -1,4 +1,5 @@
-/* Numbers of nodes, see internal.h. Never change what one means: an earlier server handed it out. */
+/* Numbers of nodes, see internal.h. Never change what one means: an earlier server handed it out.
+ */
 #include "internal.h"
 
 #define HIERARCHY_SHIFT 58

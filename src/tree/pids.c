@@ -3,7 +3,8 @@
  *
  * A file of pids is printed by the kernel for whoever reads it: here that is this process. Each is
  * told in the reader's namespace; what is not visible there is 0 on v2, and left out on v1, whose
- * files are sorted as the reader sees them. cgroup_procs_show(), pidlist_array_load() in the kernel.
+ * files are sorted as the reader sees them. cgroup_procs_show(), pidlist_array_load() in the
+ * kernel.
  */
 #include "internal.h"
 
@@ -15,8 +16,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/nsfs.h>
 #include <limits.h>
+#include <linux/nsfs.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,9 +39,9 @@ typedef struct {
     PvCgroupTree *tree;
     guint64 ino;
     int fd;
-    gboolean is_own;  /* it is ours: nothing is to be done */
-    gboolean is_slow; /* a kernel that does not translate (before 6.11) */
-    guint level;      /* for those: how far below ours it is */
+    gboolean is_own;     /* it is ours: nothing is to be done */
+    gboolean is_slow;    /* a kernel that does not translate (before 6.11) */
+    guint level;         /* for those: how far below ours it is */
     GHashTable *visible; /* namespace -> 1 + whether its processes are seen from this one */
 } PidSpace;
 

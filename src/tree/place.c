@@ -9,8 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BENEATH \
-    (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
+#define BENEATH (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 
 void pv_tree_place_clear(PvTreePlace *place)
 {

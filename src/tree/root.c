@@ -26,8 +26,7 @@
 /* fid type of kernfs: FILEID_KERNFS in <linux/exportfs.h> */
 #define FILE_ID_KERNFS 0xfe
 
-#define BENEATH \
-    (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
+#define BENEATH (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 
 gboolean pv_tree_is_plain_name(const char *name)
 {
@@ -210,8 +209,8 @@ int pv_tree_root_find(PvCgroupTree *tree, const PvTreeCaller *caller, guint hier
     if (caller->root_text != NULL && !is_in_no_cgroup(tree, caller->root_text))
         root = init_path(tree, hierarchy, caller->container, caller->root_text,
                          caller->init_start_ticks);
-    r = fill_root(tree, hierarchy,
-                  root != NULL && pv_cgroup_path_contains(root, own) ? root : own, ret_root);
+    r = fill_root(tree, hierarchy, root != NULL && pv_cgroup_path_contains(root, own) ? root : own,
+                  ret_root);
     if (r == 0)
         limit_access(tree, caller, ret_root);
     return r;

@@ -82,8 +82,8 @@ gboolean pv_tree_journal_begin(PvCgroupTree *tree, const PvCgroupRequest *reques
         if (__atomic_load_n(&shared->done[i].unique, __ATOMIC_ACQUIRE) == request->unique)
             return TRUE;
     }
-    done = &shared->done[__atomic_fetch_add(&shared->n_done, 1, __ATOMIC_RELAXED) %
-                         PV_TREE_JOURNAL];
+    done =
+        &shared->done[__atomic_fetch_add(&shared->n_done, 1, __ATOMIC_RELAXED) % PV_TREE_JOURNAL];
     __atomic_store_n(&done->unique, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&done->result, PV_TREE_UNDER_WAY, __ATOMIC_RELEASE);
     __atomic_store_n(&done->unique, request->unique, __ATOMIC_RELEASE);

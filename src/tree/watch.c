@@ -1,9 +1,9 @@
 /*
- * Who waits in poll(2) on cgroup.events, memory.events or a pressure file waits in the kernel, for a
- * word from us. One thread waits for all of them on the kernel's own files.
+ * Who waits in poll(2) on cgroup.events, memory.events or a pressure file waits in the kernel, for
+ * a word from us. One thread waits for all of them on the kernel's own files.
  *
- * An event of a pressure trigger is told once: here it is told to the thread, which keeps it for the
- * poll that follows the word.
+ * An event of a pressure trigger is told once: here it is told to the thread, which keeps it for
+ * the poll that follows the word.
  */
 #include "internal.h"
 

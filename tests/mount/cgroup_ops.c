@@ -1,7 +1,7 @@
 /*
  * Does everything that can be done to a cgroupfs, as one kind of user, and prints what the kernel
- * said to each: run once on a cgroupfs mounted in a cgroup namespace and once on the cgroup tree, it
- * is to print the same.
+ * said to each: run once on a cgroupfs mounted in a cgroup namespace and once on the cgroup tree,
+ * it is to print the same.
  *
  *     cgroup-ops BASE VERSION root|owner|other|userns
  *
@@ -66,7 +66,8 @@ static const char *shown(const Run *run, const char *path)
     static char text[PATH_MAX * 2];
     gsize length = strlen(run->base);
 
-    g_snprintf(text, sizeof text, "%s", strncmp(path, run->base, length) == 0 ? path + length : path);
+    g_snprintf(text, sizeof text, "%s",
+               strncmp(path, run->base, length) == 0 ? path + length : path);
     for (char *c = text; *c != '\0'; c++)
         *c = *c == '\n' ? '?' : *c;
     text[60] = '\0';
@@ -91,8 +92,8 @@ static GPtrArray *list(const char *path)
         return NULL;
     }
     while ((entry = readdir(dir)) != NULL)
-        g_ptr_array_add(names, g_strdup_printf("%s%s", entry->d_name,
-                                               entry->d_type == DT_DIR ? "/" : ""));
+        g_ptr_array_add(names,
+                        g_strdup_printf("%s%s", entry->d_name, entry->d_type == DT_DIR ? "/" : ""));
     closedir(dir);
     g_ptr_array_sort(names, compare_names);
     return names;
@@ -153,9 +154,9 @@ static void write_text(const Run *run, const char *dir, const char *name, const 
 /* Whether a file says the same to everybody at any time. */
 static gboolean is_steady(const char *name)
 {
-    static const char *const UNSTEADY[] = {"stat",    "usage", "pressure", "current", "peak", "watermark",
-                                           "cpuacct", "procs", "tasks",    "threads", "force",
-                                           "failcnt", "events", "numa", NULL};
+    static const char *const UNSTEADY[] = {"stat",      "usage",   "pressure", "current", "peak",
+                                           "watermark", "cpuacct", "procs",    "tasks",   "threads",
+                                           "force",     "failcnt", "events",   "numa",    NULL};
 
     for (guint i = 0; UNSTEADY[i] != NULL; i++) {
         if (strstr(name, UNSTEADY[i]) != NULL)
@@ -295,9 +296,12 @@ static void modes(const Run *run, const char *dir)
         mode_t mode;
         uid_t uid;
         gid_t gid;
-    } STEPS[] = {{0700, (uid_t)-1, (gid_t)-1}, {01777, (uid_t)-1, (gid_t)-1},
-                 {0, OTHER_UID, OTHER_UID},    {0, (uid_t)-1, OWNER_UID},
-                 {0755, 0, 0},                 {0, USERNS_UID, USERNS_UID},
+    } STEPS[] = {{0700, (uid_t)-1, (gid_t)-1},
+                 {01777, (uid_t)-1, (gid_t)-1},
+                 {0, OTHER_UID, OTHER_UID},
+                 {0, (uid_t)-1, OWNER_UID},
+                 {0755, 0, 0},
+                 {0, USERNS_UID, USERNS_UID},
                  {0755, 5, 5}};
 
     do_mkdir(run, x);
@@ -399,18 +403,19 @@ static void values(const Run *run, const char *dir)
 {
     g_autofree char *x = in(dir, "v"), *big = g_strnfill(5000, '1');
     g_autofree char *procs = in(x, "cgroup.procs");
-    static const char *const FILES[] = {"pids.max",        "memory.limit_in_bytes",
-                                        "memory.max",      "cpu.max",
-                                        "cpu.shares",      "cgroup.freeze",
-                                        "cgroup.type",     "cgroup.subtree_control",
-                                        "cgroup.max.depth", "cgroup.kill",
-                                        "notify_on_release", "cgroup.clone_children",
-                                        "freezer.state",   "devices.deny",
-                                        "cpuset.cpus",     "memory.pressure",
-                                        "memory.oom_control", "cgroup.stat", "cgroup.events",
-                                        "cgroup.pressure"};
-    static const char *const TEXTS[] = {"max", "100000000", "1", "0", "x", "+pids", "-1",
-                                        "some 150000 2000000", "threaded", "THAWED"};
+    static const char *const FILES[] = {"pids.max",           "memory.limit_in_bytes",
+                                        "memory.max",         "cpu.max",
+                                        "cpu.shares",         "cgroup.freeze",
+                                        "cgroup.type",        "cgroup.subtree_control",
+                                        "cgroup.max.depth",   "cgroup.kill",
+                                        "notify_on_release",  "cgroup.clone_children",
+                                        "freezer.state",      "devices.deny",
+                                        "cpuset.cpus",        "memory.pressure",
+                                        "memory.oom_control", "cgroup.stat",
+                                        "cgroup.events",      "cgroup.pressure"};
+    static const char *const TEXTS[] = {"max",      "100000000", "1",  "0",
+                                        "x",        "+pids",     "-1", "some 150000 2000000",
+                                        "threaded", "THAWED"};
 
     do_mkdir(run, x);
     for (guint i = 0; i < G_N_ELEMENTS(FILES); i++) {
@@ -467,7 +472,8 @@ static void whole(const Run *run)
 
 static void events(const Run *run)
 {
-    g_autofree char *x = in(run->own, "e"), *path = in(x, "cgroup.events"), *procs = in(x, "cgroup.procs");
+    g_autofree char *x = in(run->own, "e"), *path = in(x, "cgroup.events"),
+                    *procs = in(x, "cgroup.procs");
     struct pollfd p = {.events = POLLPRI};
     gboolean moved;
     char text[256];

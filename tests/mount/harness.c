@@ -248,8 +248,8 @@ PvtDaemon *pvt_daemon_start_after(const PvtDaemon *other)
     return launch(g_strdup(other->base), NULL);
 }
 
-/* A process of this daemon, by the file in which it says so ("worker-…", "mount-…"); 0 when there is
- * none, or the file is of another. is_tree: of the cgroup tree, else of the views; -1: any. */
+/* A process of this daemon, by the file in which it says so ("worker-…", "mount-…"); 0 when there
+ * is none, or the file is of another. is_tree: of the cgroup tree, else of the views; -1: any. */
 static pid_t find_process(const char *state_dir, const char *kind, int is_tree)
 {
     GDir *dir = g_dir_open(state_dir, 0, NULL);

@@ -1,6 +1,6 @@
 /*
- * The cgroup tree: the same answers as a cgroupfs that is mounted in a cgroup namespace, and nothing
- * of what is above or beside the container.
+ * The cgroup tree: the same answers as a cgroupfs that is mounted in a cgroup namespace, and
+ * nothing of what is above or beside the container.
  */
 #include "harness.h"
 
@@ -158,7 +158,8 @@ static void expect_success(pid_t pid)
 
     assert_int_equal(waitpid(pid, &status, 0), pid);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        fail_msg("a container's process failed at step %d (status %x)", WEXITSTATUS(status), status);
+        fail_msg("a container's process failed at step %d (status %x)", WEXITSTATUS(status),
+                 status);
 }
 
 static int be_shell(const Side *side)
@@ -207,9 +208,10 @@ static void test_own_limits_cannot_be_raised(void **state)
     pvt_cgroup_limit_memory(cgroup, 64 << 20);
     before = pvt_cgroup_read(cgroup, "memory", file);
     container = pvt_container_start(daemon, cgroup, 0);
-    pvt_run_status(container, &output,
-                   "python3 -c 'import os; os.write(os.open(\"%s/%s\", os.O_WRONLY), b\"900000000\")'",
-                   base, file);
+    pvt_run_status(
+        container, &output,
+        "python3 -c 'import os; os.write(os.open(\"%s/%s\", os.O_WRONLY), b\"900000000\")'", base,
+        file);
     assert_non_null(strstr(output, "Errno 1]")); /* EPERM */
     after = pvt_cgroup_read(cgroup, "memory", file);
     assert_string_equal(before, after);
@@ -249,12 +251,13 @@ static void test_root_stays_when_init_moves_below_it(void **state)
 
     (void)state;
     /* As systemd begins. */
-    output = pvt_run(container,
-                     "cd %s && mkdir init.scope && echo 1 > init.scope/cgroup.procs && sleep 0.5 && "
-                     "grep -cx 1 init.scope/cgroup.procs && mkdir system.slice && ls -d */ && "
-                     "sh -c 'echo 0 > system.slice/cgroup.procs; ls -d */'; rmdir system.slice && "
-                     "echo 1 > cgroup.procs && rmdir init.scope && grep -cx 1 cgroup.procs",
-                     base);
+    output =
+        pvt_run(container,
+                "cd %s && mkdir init.scope && echo 1 > init.scope/cgroup.procs && sleep 0.5 && "
+                "grep -cx 1 init.scope/cgroup.procs && mkdir system.slice && ls -d */ && "
+                "sh -c 'echo 0 > system.slice/cgroup.procs; ls -d */'; rmdir system.slice && "
+                "echo 1 > cgroup.procs && rmdir init.scope && grep -cx 1 cgroup.procs",
+                base);
     assert_string_equal(output, "1\ninit.scope/\nsystem.slice/\ninit.scope/\nsystem.slice/\n1\n");
     pvt_container_stop(container);
     pvt_daemon_stop(daemon);
@@ -276,11 +279,14 @@ static void test_systemds_way_of_using_it(void **state)
         cgroup, base,
         "mkdir -p init.scope a.slice/b.service; echo 1 > init.scope/cgroup.procs; sleep 0.5;"
         "cat cgroup.procs; cat init.scope/cgroup.procs | head -1;"
-        "for c in $(cat cgroup.controllers); do echo +$c > cgroup.subtree_control || echo no $c; done;"
-        "sleep 1000 & echo $! > a.slice/b.service/cgroup.procs; grep -c . a.slice/b.service/cgroup.procs;"
+        "for c in $(cat cgroup.controllers); do echo +$c > cgroup.subtree_control || echo no $c; "
+        "done;"
+        "sleep 1000 & echo $! > a.slice/b.service/cgroup.procs; grep -c . "
+        "a.slice/b.service/cgroup.procs;"
         "grep populated a.slice/cgroup.events; echo 1 > a.slice/cgroup.kill; wait;"
         "grep populated a.slice/cgroup.events; rmdir a.slice/b.service a.slice;"
-        "for c in $(cat cgroup.controllers); do echo -$c > cgroup.subtree_control || echo no $c; done;"
+        "for c in $(cat cgroup.controllers); do echo -$c > cgroup.subtree_control || echo no $c; "
+        "done;"
         "echo 1 > cgroup.procs; rmdir init.scope; ls -d */ 2>/dev/null; echo end");
     assert_string_equal(output, "1\n1\npopulated 1\npopulated 0\nend\n");
     pvt_daemon_stop(daemon);
@@ -313,7 +319,8 @@ static void test_names_lead_nowhere_else(void **state)
                      "ls -d %s/containers/* 2>/dev/null | grep cgroup; true",
                      base, daemon->mountpoint);
     assert_string_equal(output, "");
-    output = (g_free(output), pvt_run(neighbour, "rmdir %s/secret; ls -d %s/*/ 2>&1 | wc -l", base, base));
+    output = (g_free(output),
+              pvt_run(neighbour, "rmdir %s/secret; ls -d %s/*/ 2>&1 | wc -l", base, base));
     pvt_container_stop(neighbour);
     pvt_container_stop(container);
     pvt_daemon_stop(daemon);
@@ -331,11 +338,12 @@ static void test_processes_of_others_cannot_be_moved(void **state)
 
     (void)state;
     inside = g_strstrip(pvt_run(joined, "sleep 1000 >/dev/null 2>&1 & echo $!"));
-    output = pvt_run(container,
-                     "mkdir %s/x; for p in %d %d %s; do python3 -c 'import os,sys\n"
-                     "try:\n os.write(os.open(\"%s/x/cgroup.procs\", os.O_WRONLY), sys.argv[1].encode())\n"
-                     " print(\"moved\")\nexcept OSError as e: print(e.errno)' $p; done; rmdir %s/x",
-                     base, (int)getpid(), (int)daemon->pid, inside, base, base);
+    output = pvt_run(
+        container,
+        "mkdir %s/x; for p in %d %d %s; do python3 -c 'import os,sys\n"
+        "try:\n os.write(os.open(\"%s/x/cgroup.procs\", os.O_WRONLY), sys.argv[1].encode())\n"
+        " print(\"moved\")\nexcept OSError as e: print(e.errno)' $p; done; rmdir %s/x",
+        base, (int)getpid(), (int)daemon->pid, inside, base, base);
     /* ESRCH, twice: there are no such pids here. ENOENT: it is not below the root. */
     assert_string_equal(output, "3\n3\n2\n");
     pvt_container_stop(joined);
@@ -375,8 +383,10 @@ static void receive_fds(int socket, int *fds, gsize n)
     } control = {0};
     char byte;
     struct iovec iov = {&byte, 1};
-    struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
 
     if (recvmsg(socket, &message, 0) != 1 || CMSG_FIRSTHDR(&message) == NULL)
         _exit(102);
