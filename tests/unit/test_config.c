@@ -90,9 +90,10 @@ static void test_empty_file_changes_nothing(void **state)
 static void test_unknown_key_is_refused_with_its_line(void **state)
 {
     (void)state;
-    expect_refused("[procview]\nthreads=1\n  colour = red\n",
-                   "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, "
-                   "threads, sample-interval, watchdog, log-level, state-dir, pid-file");
+    expect_refused(
+        "[procview]\nthreads=1\n  colour = red\n",
+        "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, cgroup-tree, "
+        "threads, sample-interval, watchdog, log-level, state-dir, pid-file");
 }
 
 static void test_unknown_section_is_refused_with_its_line(void **state)
