@@ -2,6 +2,7 @@
  * A worker: makes everything ready, waits to be told to go, serves until it is told to end. It
  * serves on when its supervisor dies: the next supervisor finds it by its pid file.
  */
+#include "privileges.h"
 #include "serve.h"
 
 #include "procview/error.h"
@@ -218,6 +219,7 @@ int pv_serve_as_worker(const PvConfig *config, gboolean is_safe)
     int status;
 
     pv_service_raise_file_limit();
+    pv_drop_privileges(config->is_cgroup_tree);
     status = prepare(&self);
     if (status != 0)
         return status;
