@@ -25,6 +25,7 @@ ${etc#/}/procview/lxcfs-compat.conf 0644
 ${etc#/}/procview/procview.conf 0644
 ${prefix#/}/bin/procview 0755
 ${prefix#/}/bin/procview-runtime 0755
+${prefix#/}/lib/systemd/system/procview-cgroup.service 0644
 ${prefix#/}/lib/systemd/system/procview.service 0644
 ${prefix#/}/lib/tmpfiles.d/procview.conf 0644
 ${prefix#/}/libexec/procview/procview-hook 0755
@@ -52,7 +53,7 @@ status=0
 diff "$root.expected" "$root.got" || status=1
 rm -f "$root.got" "$root.expected"
 [ $status = 0 ] || { echo "FAIL: < expected, > installed"; exit 1; }
-grep -qx "ExecStart=$prefix/sbin/procviewd" "$root$prefix/lib/systemd/system/procview.service" ||
+grep -qx "ExecStart=$prefix/sbin/procviewd --cgroup-tree=separate" "$root$prefix/lib/systemd/system/procview.service" ||
     { echo "FAIL: the unit does not start $prefix/sbin/procviewd"; exit 1; }
 # understood FILE: the daemon gets past it to an option that is wrong
 understood() {
@@ -66,7 +67,7 @@ sed 's/^#\([a-z-]*=.\)/\1/' "$root$etc/procview/procview.conf" >"$root/all.conf"
 [ "$(grep -c '^[a-z]' "$root/all.conf")" -gt 5 ] || { echo "FAIL: procview.conf has no examples"; exit 1; }
 understood "$root/all.conf"
 if command -v systemd-analyze >/dev/null; then
-    messages=$(systemd-analyze verify --man=no --root="$root" procview.service 2>&1 | grep -i 'unknown\|parse\|invalid\|ignoring' || true)
+    messages=$(systemd-analyze verify --man=no --root="$root" procview.service procview-cgroup.service 2>&1 | grep -i 'unknown\|parse\|invalid\|ignoring' || true)
     [ -z "$messages" ] || { echo "FAIL: $messages"; exit 1; }
 else
     echo "skip: systemd-analyze is not installed; the unit is not verified"
