@@ -54,7 +54,7 @@ static guint64 mount_namespace(const char *pid)
 
 int pv_detach_everywhere(const char *device)
 {
-    g_autoptr(GHashTable) seen = g_hash_table_new(g_int64_hash, g_int64_equal);
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     g_autoptr(GDir) proc = g_dir_open("/proc", 0, NULL);
     guint64 own = mount_namespace("self");
     guint major, minor;
@@ -70,7 +70,7 @@ int pv_detach_everywhere(const char *device)
 
         if (namespace == 0 || namespace == own || g_hash_table_contains(seen, &namespace))
             continue;
-        g_hash_table_add(seen, g_memdup2(&namespace, sizeof namespace)); /* as long as we live */
+        g_hash_table_add(seen, g_memdup2(&namespace, sizeof namespace));
         if (g_file_get_contents(path, &text, &length, NULL) && length <= MOUNTINFO_MAX_BYTES &&
             has_views(text, device))
             detach(atoi(name), major, minor);
