@@ -393,7 +393,7 @@ static void receive_fds(int socket, int *fds, gsize n)
     memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int) * n);
 }
 
-/* Gives away its directory, cgroup.procs to read, and cgroup.procs of a child to write. */
+/* Gives away a directory, cgroup.procs to read, and cgroup.procs of a child to write. */
 static int be_giver(const Side *side)
 {
     int fds[3];
@@ -401,7 +401,7 @@ static int be_giver(const Side *side)
 
     if (chdir(side->base) < 0 || mkdir("given", 0755) < 0)
         return 1;
-    fds[0] = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fds[0] = open("given", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     fds[1] = open("cgroup.procs", O_RDONLY | O_CLOEXEC);
     fds[2] = open("given/cgroup.procs", O_WRONLY | O_CLOEXEC);
     if (fds[0] < 0 || fds[1] < 0 || fds[2] < 0)
@@ -423,10 +423,10 @@ static int be_taker(const Side *side)
     /* Nothing can be named from the directory, however it is reached. */
     if (openat(fds[0], "cgroup.procs", O_RDONLY | O_CLOEXEC) >= 0 || errno != ESTALE)
         return 1;
-    if (mkdirat(fds[0], "taken", 0755) == 0 || unlinkat(fds[0], "given", AT_REMOVEDIR) == 0 ||
-        fstatat(fds[0], "given", &st, 0) == 0)
+    if (mkdirat(fds[0], "taken", 0755) == 0 || fstatat(fds[0], "cgroup.procs", &st, 0) == 0 ||
+        fstatat(fds[0], "../given", &st, 0) == 0)
         return 2;
-    snprintf(path, sizeof path, "/proc/self/fd/%d/given", fds[0]);
+    snprintf(path, sizeof path, "/proc/self/fd/%d/cgroup.procs", fds[0]);
     if (access(path, F_OK) == 0)
         return 3;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fds[1]);
@@ -529,7 +529,7 @@ static int be_moved(const Side *side)
 
     if (chdir(side->base) < 0 || mkdir("before", 0755) < 0)
         return 1;
-    dirfd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dirfd = open("before", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     child = open("before/cgroup.procs", O_RDONLY | O_CLOEXEC);
     if (dirfd < 0 || child < 0)
         return 2;
@@ -539,8 +539,9 @@ static int be_moved(const Side *side)
     if (read(child, text, sizeof text) != 0)
         return 4;
     /* … and leads nowhere: neither the directory, nor the one that we are in. */
-    if (openat(dirfd, "before", O_RDONLY | O_CLOEXEC) >= 0 || mkdirat(dirfd, "y", 0755) == 0 ||
-        open("before/cgroup.procs", O_RDONLY | O_CLOEXEC) >= 0 || rmdir("before") == 0)
+    if (openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC) >= 0 ||
+        mkdirat(dirfd, "y", 0755) == 0 || open("before/cgroup.procs", O_RDONLY | O_CLOEXEC) >= 0 ||
+        rmdir("before") == 0)
         return 5;
     if (chdir("/") < 0 || chdir(side->base) < 0 || access("before", F_OK) == 0)
         return 6;
