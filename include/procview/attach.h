@@ -69,3 +69,26 @@ gboolean pv_detach(pid_t pid, GPtrArray *results, GError **error);
 /* The same for the views of one mount only, told by its device number as mountinfo has it
  * ("0:45"). */
 gboolean pv_detach_device(pid_t pid, guint major, guint minor, GPtrArray *results, GError **error);
+
+/* ---- for those who attach as containers start ---- */
+
+/* What can be seen of a process without asking its container anything. */
+typedef struct {
+    guint64 mntns_ino;       /* its mount namespace */
+    gboolean has_own_mounts; /* that is neither the caller's nor the machine's */
+    gboolean has_own_pids;   /* the same of its pid namespace */
+    gboolean has_own_proc;   /* a procfs that is not the caller's is on its /proc: the root is the
+                                container's already */
+    guint64 roots;           /* changes when another mount comes to be its / or /proc */
+    guint n_views; /* files and directories of `device` that are mounted in its namespace */
+} PvInspection;
+
+/*
+ * device  of the views that are counted, see pv_attach_views_device(); 0: none
+ * Errors: NOT_FOUND, GONE, PERMISSION, FAILED.
+ */
+gboolean pv_attach_inspect(pid_t pid, guint64 device, PvInspection *ret_inspection, GError **error);
+
+/* The device number (major << 32 | minor) of the daemon's mount at views_dir; 0 without one. The
+ * daemon is not asked: it may hang. */
+guint64 pv_attach_views_device(const char *views_dir);

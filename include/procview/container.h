@@ -47,6 +47,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvContainer, pv_container_unref)
  * kernel's own files are served unchanged. */
 gboolean pv_container_is_host(const PvContainer *container);
 
+/* TRUE once it was dropped: its numbers cannot be read any more. Whoever was in it is in another
+ * one now. */
+gboolean pv_container_is_gone(const PvContainer *container);
+
 /* Time since the container's boot in ns: CLOCK_BOOTTIME in its time namespace, else since init's
  * start, else the host's uptime. */
 guint64 pv_container_uptime_nsec(const PvContainer *container, const PvHost *host);

@@ -23,6 +23,13 @@ typedef enum {
     PV_HOST_PRESSURE_CPU,
     PV_HOST_PRESSURE_MEMORY,
     PV_HOST_PRESSURE_IO,
+    PV_HOST_INTERRUPTS,
+    PV_HOST_SOFTIRQS,
+    PV_HOST_SCHEDSTAT,
+    PV_HOST_PARTITIONS,
+    PV_HOST_SLABINFO,
+    PV_HOST_PID_MAX,
+    PV_HOST_THREADS_MAX,
     PV_HOST_CPU_ONLINE,   /* /sys/devices/system/cpu/online */
     PV_HOST_CPU_POSSIBLE, /* /sys/devices/system/cpu/possible */
     PV_HOST_FILE_COUNT

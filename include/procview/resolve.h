@@ -25,3 +25,16 @@
  */
 gboolean pv_resolve(PvHierarchies *hierarchies, PvContainers *containers, const char *what,
                     pid_t *ret_pid, GError **error);
+
+/*
+ * The process that stands for a cgroup: one in the outermost pid namespace of those in it.
+ *
+ * mount_point  of one hierarchy
+ * path         relative to it; may also begin with it
+ * is_deep      look into the cgroups below when there is no process in it
+ *
+ * Returns 0; -ENOENT without such a cgroup (or what openat2 says), -ESRCH when it has no process,
+ * -ENOTUNIQ when there are several pid namespaces side by side.
+ */
+int pv_cgroup_first_process(const char *mount_point, const char *path, gboolean is_deep,
+                            pid_t *ret_pid);

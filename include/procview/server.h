@@ -40,6 +40,12 @@ void pv_server_free(PvServer *server);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvServer, pv_server_free)
 
 /*
+ * Have a crash of this process say in the shared memory which request it was in. pv_server_start()
+ * does so, too; a process that others may signal earlier calls it before, once no other one serves.
+ */
+void pv_server_watch_crashes(PvServer *server);
+
+/*
  * Take over what an earlier server has left unanswered, and start the threads; they end when the
  * mount goes away or pv_server_stop() is called. Installs an empty handler for SIGRTMIN, which
  * wakes them, and handlers that tell which request a crash was in.

@@ -7,8 +7,8 @@
  * locks in here: each change becomes visible by one atomic store, and what a worker needs besides
  * (free lists, sums) it makes anew from what it finds.
  *
- * Texts are not mapped: they are read and written as the file's bytes, in places of fixed size that
- * take no memory before they are used.
+ * Texts are not mapped, but for those of a line or two: they are read and written as the file's
+ * bytes, in places of fixed size that take no memory before they are used.
  *
  * Links neither glib nor libfuse.
  */
@@ -19,12 +19,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Tests build a program of another version. */
+#ifndef PV_SHARED_VERSION
 #define PV_SHARED_VERSION 1
+#endif
 
 #define PV_SHARED_SLOTS         64 /* requests served at once: as many as there may be threads */
 #define PV_SHARED_REQUEST_BYTES (128 * 1024 + 8192) /* as the kernel wants it for its max_write */
 #define PV_SHARED_HANDLES       16384
 #define PV_SHARED_TEXT_BYTES    (4 * 1024 * 1024) /* of one text */
+#define PV_SHARED_SHORT_BYTES   64                /* of a text that is kept in the handle itself */
 #define PV_SHARED_POISONS       64
 #define PV_SHARED_CAUSE_BYTES   256
 
@@ -53,6 +57,7 @@ typedef struct {
     uint64_t owner_ino;     /* whose share the container counts for, see PvContainer.owner_ino */
     uint32_t is_host_pidns; /* of the container */
     uint32_t reserved;
+    char short_text[2][PV_SHARED_SHORT_BYTES]; /* the two places of a text that fits in */
 } PvSharedHandle;
 
 /* A request being served. */
@@ -80,6 +85,7 @@ typedef struct {
     uint64_t n_upgrades;
     int32_t supervisor_pid, worker_pid, standby_pid;
     int32_t is_safe;                   /* the worker serves only what the kernel's own files say */
+    int32_t shows_host;                /* atomic: everybody is to see them, until it is 0 again */
     char cause[PV_SHARED_CAUSE_BYTES]; /* why; "" */
     /* by the worker */
     uint64_t heartbeat; /* atomic: grows each second */
@@ -98,7 +104,7 @@ typedef enum {
 
 typedef struct {
     uint32_t kind; /* atomic: a PvCrashKind */
-    uint32_t signal;
+    int32_t pid;   /* whose: a standby may crash, too */
     uint64_t unique;
 } PvCrash;
 

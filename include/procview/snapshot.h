@@ -29,8 +29,24 @@ typedef enum {
     PV_SECTION_HOST_CPUS = 1 << 14, /* host_possible */
     PV_SECTION_IDLE =
         1 << 15, /* uptime's second field: ticks_total alone, without the per-CPU figures */
+    PV_SECTION_PRESSURE_IRQ = 1 << 16,
+    PV_SECTION_PIDS = 1 << 17, /* cleared where nothing is limited */
+    PV_SECTION_HOST_INTERRUPTS = 1 << 18,
+    PV_SECTION_HOST_SOFTIRQS = 1 << 19,
+    PV_SECTION_HOST_SCHEDSTAT = 1 << 20,
+    PV_SECTION_HOST_PARTITIONS = 1 << 21,
+    PV_SECTION_HOST_SLABINFO = 1 << 22,
+    PV_SECTION_HOST_PID_MAX = 1 << 23,
+    PV_SECTION_HOST_THREADS_MAX = 1 << 24,
 } PvSection;
 typedef guint PvSections;
+
+/* What SwapTotal is: the values of swap-total, in their order. */
+typedef enum {
+    PV_SWAP_TOTAL_SWAP,
+    PV_SWAP_TOTAL_MEMSW, /* lxcfs's rule: on v1 the limit of memory and swap together */
+    PV_SWAP_TOTAL_NONE,  /* 0, and lxcfs's when it is told to leave swap out */
+} PvSwapTotal;
 
 typedef struct {
     PvSections valid;
@@ -48,7 +64,7 @@ typedef struct {
 
     /* MEMORY, HUGETLB */
     PvMemory memory;
-    gboolean swap_total_memsw; /* lxcfs's rule for SwapTotal */
+    PvSwapTotal swap_total;
     const char *host_meminfo; /* the kernel's own text: gives lines, order, and the host's bounds */
     PvHugetlb hugetlb;        /* of the default huge page size */
     gboolean has_hugetlb;
@@ -69,9 +85,19 @@ typedef struct {
 
     PvPressure pressure[4]; /* by PvPressureKind */
 
+    /* PIDS */
+    PvPids pids;
+
     /* HOST_…: texts of the kernel's own files */
     const char *host_cpuinfo;
     const char *host_vmstat;
     const char *host_diskstats;
     const char *host_stat;
+    const char *host_interrupts;
+    const char *host_softirqs;
+    const char *host_schedstat;
+    const char *host_partitions;
+    const char *host_slabinfo;
+    const char *host_pid_max;
+    const char *host_threads_max;
 } PvSnapshot;

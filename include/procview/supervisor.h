@@ -22,6 +22,9 @@ enum {
  * mount. */
 #define PV_DETACH_ARGUMENT "--detach"
 
+/* argv[1] of the helper that attaches to containers as they come; the rest as for a worker. */
+#define PV_HELPER_ARGUMENT "--auto-attach-helper"
+
 /* argv[1] of the companion: the process that serves the cgroup tree. */
 #define PV_ONLY_CGROUP_TREE_ARGUMENT "--only-cgroup-tree"
 
@@ -48,6 +51,7 @@ typedef struct {
     char **argv;          /* of the program, for workers and for its next version */
     unsigned
         watchdog_sec; /* a worker that is busy with one request for longer is killed; 0: never */
+    int has_helper;   /* a process PV_HELPER_ARGUMENT is kept running beside the worker */
 } PvSuperviseOptions;
 
 /*
@@ -57,6 +61,7 @@ typedef struct {
  * SIGTERM, SIGINT  unmount and end
  * SIGQUIT          end, and leave the mount to the next supervisor
  * SIGUSR1          put the program that is installed now in the place of the running one
+ * SIGUSR2          show everybody the kernel's own files; the next one ends that
  *
  * Returns the exit status: 0 when it was asked to end, else 1, after a message.
  */

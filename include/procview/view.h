@@ -21,8 +21,10 @@ struct PvRow {
     PvSections sections; /* what the renderer reads */
     guint controllers; /* mask of 1 << PV_CONTROLLER_…: when the container's cgroup is the root for
                           all of them, nothing of it is limited, and the kernel's own file is
-                          served. 0 where that would show what the machine does (pressure,
-                          diskstats): only a process of the host gets the kernel's own */
+                          served. 0 where that would show what the machine does (stat,
+                          pressure, diskstats): only a process of the host gets the kernel's own */
+    gboolean is_optional; /* there is none where the host's kernel has no such file, or forbids it:
+                             it depends on how that was built */
     PvRenderFunc render;
     const char *host_path; /* the kernel's own file, "proc/meminfo" */
     const char *help;      /* one line for --help, man page and README */
@@ -33,10 +35,13 @@ const PvRow *pv_rows(void);
 const PvRow *pv_row_find(const char *path);
 const PvRow *pv_row_by_number(guint number);
 
+/* FALSE when the host's kernel has no such file, or it cannot be read. */
+gboolean pv_row_is_on_host(const PvRow *row, const PvHost *host);
+
 /* How numbers are to be shown: the daemon's configuration. */
 typedef struct {
-    gboolean dense_cpu_ids;    /* cpu-ids=dense: renumber from 0 everywhere */
-    gboolean swap_total_memsw; /* swap-total=memsw: lxcfs's rule */
+    gboolean dense_cpu_ids; /* cpu-ids=dense: renumber from 0 everywhere */
+    PvSwapTotal swap_total;
 } PvViewOptions;
 
 typedef struct PvViews PvViews;
@@ -61,6 +66,9 @@ void pv_views_counters(PvViews *views, PvViewCounters *ret_counters);
  * Returns 0, or a negative errno when not even the kernel's own file can be read.
  */
 int pv_views_render(PvViews *views, PvContainer *container, const PvRow *row, GString *out);
+
+/* The kernel's own file, for whoever is meant to see it: no fallback. Errors as above. */
+int pv_views_render_kernels_own(PvViews *views, const PvRow *row, GString *out);
 
 /* The CPUs that a container is shown: for directories (cpuN) and masks. real_cpus are the real ids,
  * whatever the numbering; shown_cpus the ids that the container sees (the same unless dense).

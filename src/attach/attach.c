@@ -55,7 +55,8 @@ typedef enum {
 } ItemState;
 
 typedef struct {
-    const char *path;  /* "proc/meminfo", in the views and in the container */
+    const char *path;     /* "proc/meminfo", in the views and in the container */
+    gboolean is_optional; /* not each kernel has it: nobody is told of one that is missing */
     gboolean is_owned; /* the container's owner mounted the kernel's file there, or a file in it */
     int view_fd;
     int target_fd;
@@ -140,8 +141,9 @@ static gboolean look_at_target(const PvEnter *enter, Plan *plan, Item *item)
     if (item->target_fd < 0) {
         int errnum = -item->target_fd;
         gboolean missing = errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
-        report(enter, plan, item, missing ? PV_ATTACH_SKIPPED : PV_ATTACH_FAILED,
-               PV_STEP_OPEN_TARGET, errnum, -1);
+        if (!(missing && item->is_optional))
+            report(enter, plan, item, missing ? PV_ATTACH_SKIPPED : PV_ATTACH_FAILED,
+                   PV_STEP_OPEN_TARGET, errnum, -1);
         return missing;
     }
     gint64 id = pv_enter_mount_id(enter, item->target_fd);
@@ -220,7 +222,8 @@ static gboolean prepare_item(const PvEnter *enter, Plan *plan, Item *item)
 
     int errnum = step == PV_STEP_SEAL_VIEW && item->view_fd == -ENOSYS ? 0 : -item->view_fd;
     gboolean missing = step == PV_STEP_OPEN_VIEW && errnum == ENOENT;
-    report(enter, plan, item, missing ? PV_ATTACH_SKIPPED : PV_ATTACH_FAILED, step, errnum, -1);
+    if (!(missing && item->is_optional))
+        report(enter, plan, item, missing ? PV_ATTACH_SKIPPED : PV_ATTACH_FAILED, step, errnum, -1);
     item->state = ITEM_LEFT;
     return missing;
 }
@@ -395,23 +398,28 @@ static gboolean is_owned(const Plan *plan, const char *path)
     return FALSE;
 }
 
+static void add_item(Plan *plan, const char *path, gboolean is_optional)
+{
+    plan->items[plan->n_items++] = (Item){.path = path,
+                                          .is_optional = is_optional,
+                                          .is_owned = is_owned(plan, path),
+                                          .view_fd = -1,
+                                          .target_fd = -1};
+}
+
 static void plan_items(Plan *plan)
 {
-    g_autoptr(GPtrArray) paths = g_ptr_array_new();
+    guint n_rows = 0;
 
+    while (pv_rows()[n_rows].path != NULL)
+        n_rows++;
+    plan->items = g_new0(Item, n_rows + G_N_ELEMENTS(whole_directories));
     for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
         if (g_str_has_prefix(row->path, "proc/"))
-            g_ptr_array_add(paths, (gpointer)row->path);
+            add_item(plan, row->path, row->is_optional);
     }
     for (guint i = 0; i < G_N_ELEMENTS(whole_directories); i++)
-        g_ptr_array_add(paths, (gpointer)whole_directories[i]);
-    plan->items = g_new0(Item, paths->len);
-    plan->n_items = paths->len;
-    for (guint i = 0; i < paths->len; i++)
-        plan->items[i] = (Item){.path = paths->pdata[i],
-                                .is_owned = is_owned(plan, paths->pdata[i]),
-                                .view_fd = -1,
-                                .target_fd = -1};
+        add_item(plan, whole_directories[i], FALSE);
 }
 
 /* A child that was killed cannot undo what it had mounted. */

@@ -54,6 +54,32 @@ int pv_dir_open_beneath(int dirfd, const char *path)
     return fd == -ENOSYS || fd == -EPERM ? open_by_components(dirfd, relative) : fd;
 }
 
+/* "a/b/c/d" in the list of names that are opened one after the other; those of a path that is too
+ * deep are, in its middle, taken together as one. */
+static char **split_levels(const char *path)
+{
+    g_auto(GStrv) names = g_strsplit(path, "/", -1);
+    guint n = g_strv_length(names), outer = PV_CGROUP_DEPTH_MAX / 2;
+    guint first_inner = n - (PV_CGROUP_DEPTH_MAX - outer - 1);
+    g_autoptr(GString) middle = g_string_new(NULL);
+    GPtrArray *levels;
+
+    if (n <= PV_CGROUP_DEPTH_MAX)
+        return g_steal_pointer(&names);
+    levels = g_ptr_array_new();
+    for (guint i = 0; i < n; i++) {
+        if (i < outer || i >= first_inner) {
+            g_ptr_array_add(levels, g_strdup(names[i]));
+            continue;
+        }
+        g_string_append_printf(middle, "%s%s", middle->len > 0 ? "/" : "", names[i]);
+        if (i + 1 == first_inner)
+            g_ptr_array_add(levels, g_strdup(middle->str));
+    }
+    g_ptr_array_add(levels, NULL);
+    return (char **)g_ptr_array_free(levels, FALSE);
+}
+
 /* Open each directory from the hierarchy's root down to the cgroup; levels count from the cgroup
  * up. */
 static int open_levels(PvChain *chain, char *const *names, guint n_names)
@@ -78,11 +104,8 @@ int pv_chain_open(PvChain *chain)
 {
     if (chain->path[0] != '/')
         return -EINVAL;
-    g_auto(GStrv) names = g_strsplit(chain->path + 1, "/", PV_CGROUP_DEPTH_MAX + 1);
+    g_auto(GStrv) names = split_levels(chain->path + 1);
     guint n_names = g_strv_length(names);
-    if (n_names > PV_CGROUP_DEPTH_MAX)
-        return -ENAMETOOLONG;
-
     guint n_levels = n_names + (chain->hierarchy->root_counts ? 1 : 0);
     chain->levels = g_new0(PvLevel, n_levels + 1);
     chain->n_levels = n_levels;

@@ -8,8 +8,9 @@
 
 #include <stdatomic.h>
 
-/* A cgroup nested deeper is refused: each level costs descriptors, and a container that may make
- * cgroups chooses how many. */
+/* Of a cgroup nested deeper, the levels in the middle are passed over: each level costs
+ * descriptors, and a container that may make cgroups chooses how many. The outer ones have the
+ * limits that others gave it, the inner ones those that it gave itself last. */
 #define PV_CGROUP_DEPTH_MAX 48
 
 /* The most that a file of a line for each CPU or device may hold. */

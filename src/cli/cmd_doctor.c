@@ -5,6 +5,7 @@
 #include "../launch/launch.h"
 #include "command.h"
 #include "common.h"
+#include "daemons.h"
 #include "doctor.h"
 
 /* How a check came out; the exit status is 1 when one failed. */
@@ -85,10 +86,13 @@ static void print_json(const GPtrArray *checks)
 int pv_cmd_doctor(int argc, char **argv)
 {
     gboolean json = FALSE, dry_run = FALSE;
+    g_autofree char *state_dir = NULL;
     g_auto(GStrv) rest = NULL;
     const GOptionEntry entries[] = {
         {"json", 'j', 0, G_OPTION_ARG_NONE, &json, "JSON", NULL},
         {"dry-run", 'n', 0, G_OPTION_ARG_NONE, &dry_run, "Only tell what would be removed", NULL},
+        {"state-dir", 0, 0, G_OPTION_ARG_FILENAME, &state_dir,
+         "procviewd's state-dir (default " PV_DAEMON_STATE_DIR ")", "DIR"},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &rest, NULL, NULL},
         {NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL},
     };
@@ -107,7 +111,7 @@ int pv_cmd_doctor(int argc, char **argv)
     pv_checks_kernel(checks);
     pv_checks_cgroups(checks);
     pv_checks_mounts(checks);
-    pv_checks_daemon(checks);
+    pv_checks_daemon(checks, state_dir != NULL ? state_dir : PV_DAEMON_STATE_DIR);
     check_leftovers(checks, dry_run);
 
     gboolean failed = FALSE;

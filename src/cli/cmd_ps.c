@@ -3,11 +3,13 @@
  */
 #include "command.h"
 #include "common.h"
+#include "procview/config.h"
 #include "procview/parse.h"
 #include "usage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char *const headings[] = {
     "NAME", "MANAGER", "PID", "UPTIME", "CPUS", "MEMORY", "LIMIT", "%MEM", "SWAP", "PIDS", "LOAD",
@@ -126,8 +128,10 @@ static void list(const PvCliContext *context, gboolean exact, gboolean json)
 int pv_cmd_ps(int argc, char **argv)
 {
     gboolean json = FALSE, exact = FALSE;
+    g_autofree char *config_path = NULL;
     g_auto(GStrv) rest = NULL;
     const GOptionEntry entries[] = {
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &config_path, PV_CLI_CONFIG_HELP, "FILE"},
         {"json", 'j', 0, G_OPTION_ARG_NONE, &json, "JSON, with exact numbers", NULL},
         {"bytes", 'b', 0, G_OPTION_ARG_NONE, &exact, "Sizes in bytes", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &rest, NULL, NULL},
@@ -148,10 +152,15 @@ int pv_cmd_ps(int argc, char **argv)
         return PV_EXIT_USAGE;
     if (rest != NULL)
         return pv_cli_usage_error("ps", "unexpected argument '%s'", rest[0]);
-    if (!pv_cli_context_open(&context, &error)) {
+    if (!pv_cli_context_open_configured(&context, config_path, &error)) {
         pv_cli_error("ps", "%s", error->message);
         return PV_EXIT_FAILED;
     }
+    if (geteuid() != 0)
+        pv_cli_error("ps", "processes of other users cannot be looked at: to see their containers "
+                           "this needs root");
     list(&context, exact, json);
+    if (geteuid() != 0)
+        pv_cli_error("ps", "only root can see the containers of others");
     return PV_EXIT_OK;
 }

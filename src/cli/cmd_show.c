@@ -3,6 +3,7 @@
  */
 #include "command.h"
 #include "common.h"
+#include "procview/config.h"
 #include "procview/error.h"
 #include "procview/resolve.h"
 #include "show.h"
@@ -79,20 +80,26 @@ static void print_json(const PvContainer *container, pid_t pid, const PvRow *row
     printf("%s}\n", json->str);
 }
 
-static gboolean show(const PvRow *row, const char *who, gboolean json, GError **error)
+static gboolean show(const PvRow *row, const char *who, const char *config_path, gboolean json,
+                     GError **error)
 {
     g_auto(PvCliContext) context = {NULL, NULL, NULL, NULL};
     g_autoptr(GString) text = g_string_new(NULL);
     pid_t pid = getpid();
     PvViewCounters counters;
 
-    if (!pv_cli_context_open(&context, error))
+    if (!pv_cli_context_open_configured(&context, config_path, error))
         return FALSE;
+    if (row->is_optional && !pv_row_is_on_host(row, context.host))
+        return pv_error_set(error, PV_ERROR_UNSUPPORTED,
+                            "the kernel of this machine has no /%s, or does not let it be read",
+                            row->path);
     if (who != NULL && !pv_resolve(context.hierarchies, context.containers, who, &pid, error))
         return FALSE;
     g_autoptr(PvContainer) container = pv_containers_find(context.containers, pid, error);
     if (container == NULL) {
         g_prefix_error(error, "cannot tell the container of process %d: ", pid);
+        pv_cli_advise_root(error);
         return FALSE;
     }
     int r = pv_views_render(context.views, container, row, text);
@@ -114,10 +121,11 @@ static gboolean show(const PvRow *row, const char *who, gboolean json, GError **
 int pv_cmd_show(int argc, char **argv)
 {
     gboolean json = FALSE, do_list = FALSE;
-    g_autofree char *who = NULL;
+    g_autofree char *who = NULL, *config_path = NULL;
     g_auto(GStrv) rest = NULL;
     const GOptionEntry entries[] = {
         {"pid", 'p', 0, G_OPTION_ARG_STRING, &who, "Whose (default: this process's)", "PID|NAME"},
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &config_path, PV_CLI_CONFIG_HELP, "FILE"},
         {"list", 'l', 0, G_OPTION_ARG_NONE, &do_list, "List the files", NULL},
         {"json", 'j', 0, G_OPTION_ARG_NONE, &json, "JSON; meminfo and vmstat with their numbers",
          NULL},
@@ -151,7 +159,7 @@ int pv_cmd_show(int argc, char **argv)
             g_printerr("  %s\n", known->path);
         return PV_EXIT_USAGE;
     }
-    if (!show(row, who, json, &error)) {
+    if (!show(row, who, config_path, json, &error)) {
         pv_cli_error("show", "%s", error->message);
         return PV_EXIT_FAILED;
     }

@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <string.h>
 
-#define STATE_DIR         "/run/procview"
 #define UPGRADE_WAIT_USEC (15 * G_USEC_PER_SEC)
 #define STEP_USEC         (10 * 1000)
 #define NSEC_PER_MSEC     1e6
@@ -50,8 +49,13 @@ static void print_daemon(const PvDaemonInfo *info)
     guint64 deaths = 0;
 
     printf("%s: %s\n", info->mountpoint, pv_daemon_state_name(info->state));
-    if (info->state == PV_DAEMON_DEAD)
+    if (info->state == PV_DAEMON_OTHER)
+        printf("  supervisor  process %d, of another version: procview upgrade\n",
+               (int)info->supervisor_pid);
+    if (info->state == PV_DAEMON_DEAD || info->state == PV_DAEMON_OTHER)
         return;
+    if (info->state == PV_DAEMON_PASSES)
+        printf("  cause       SIGUSR2 was sent: the kernel's own files are shown until the next\n");
     for (guint i = 0; i < PV_END_KINDS; i++)
         deaths += i != PV_END_REPLACED ? status->ends[i] : 0;
     if (status->cause[0] != '\0')
@@ -153,7 +157,7 @@ int pv_cmd_status(int argc, char **argv)
         {"json", 'j', 0, G_OPTION_ARG_NONE, &json, "JSON", NULL},
         {"quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Print nothing: the exit status tells", NULL},
         {"state-dir", 0, 0, G_OPTION_ARG_FILENAME, &state_dir,
-         "procviewd's state-dir (default " STATE_DIR ")", "DIR"},
+         "procviewd's state-dir (default " PV_DAEMON_STATE_DIR ")", "DIR"},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &rest, NULL, NULL},
         {NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL},
     };
@@ -169,7 +173,7 @@ int pv_cmd_status(int argc, char **argv)
     if (rest != NULL)
         return pv_cli_usage_error("status", "unexpected argument '%s'", rest[0]);
     g_autoptr(GPtrArray) daemons =
-        pv_daemons_list(state_dir != NULL ? state_dir : STATE_DIR, &error);
+        pv_daemons_list(state_dir != NULL ? state_dir : PV_DAEMON_STATE_DIR, &error);
     if (daemons == NULL) {
         pv_cli_error("status", "%s", error->message);
         return PV_EXIT_FAILED;
@@ -179,46 +183,56 @@ int pv_cmd_status(int argc, char **argv)
 
 /* ---- upgrade ---- */
 
-/* How often a daemon has been upgraded; FALSE when it is not there. */
-static gboolean count_upgrades(const char *state_dir, const char *mountpoint, guint64 *ret_count,
-                               gboolean *ret_serves)
+/* The daemon of a mount point as it is now: owned by the list that is returned. */
+static const PvDaemonInfo *find_daemon(const char *state_dir, const char *mountpoint,
+                                       GPtrArray **ret_list)
 {
     g_autoptr(GPtrArray) daemons = pv_daemons_list(state_dir, NULL);
 
     for (guint i = 0; daemons != NULL && i < daemons->len; i++) {
         const PvDaemonInfo *info = daemons->pdata[i];
         if (strcmp(info->mountpoint, mountpoint) == 0) {
-            *ret_count = info->status.n_upgrades;
-            *ret_serves = info->state == PV_DAEMON_SERVES;
-            return TRUE;
+            *ret_list = g_steal_pointer(&daemons);
+            return info;
         }
     }
-    return FALSE;
+    return NULL;
 }
 
-static gboolean upgrade(const char *state_dir, const PvDaemonInfo *info)
+/* The new one counts on where it could read the old one's memory. */
+static gboolean is_upgraded(const PvDaemonInfo *before, const PvDaemonInfo *now)
+{
+    gboolean serves = now->state == PV_DAEMON_SERVES || now->state == PV_DAEMON_PASSES;
+
+    if (before->state == PV_DAEMON_OTHER || now->state == PV_DAEMON_OTHER)
+        return before->state == PV_DAEMON_OTHER ? serves : TRUE;
+    return serves && now->status.n_upgrades != before->status.n_upgrades;
+}
+
+static gboolean upgrade(const char *state_dir, const PvDaemonInfo *before)
 {
     gint64 until = g_get_monotonic_time() + UPGRADE_WAIT_USEC;
-    guint64 count = info->status.n_upgrades;
-    gboolean serves = FALSE;
 
-    if (info->supervisor_pid == 0) {
-        pv_cli_error("upgrade", "%s has no supervisor: start procviewd", info->mountpoint);
+    if (before->supervisor_pid == 0) {
+        pv_cli_error("upgrade", "%s has no supervisor: start procviewd", before->mountpoint);
         return FALSE;
     }
-    if (kill(info->supervisor_pid, SIGUSR1) < 0) {
-        pv_cli_error("upgrade", "%s: %s", info->mountpoint, g_strerror(errno));
+    if (kill(before->supervisor_pid, SIGUSR1) < 0) {
+        pv_cli_error("upgrade", "%s: %s", before->mountpoint, g_strerror(errno));
         return FALSE;
     }
     while (g_get_monotonic_time() < until) {
+        g_autoptr(GPtrArray) list = NULL;
+        const PvDaemonInfo *now;
+
         g_usleep(STEP_USEC);
-        if (count_upgrades(state_dir, info->mountpoint, &count, &serves) && serves &&
-            count != info->status.n_upgrades) {
-            printf("%s: upgraded\n", info->mountpoint);
+        now = find_daemon(state_dir, before->mountpoint, &list);
+        if (now != NULL && is_upgraded(before, now)) {
+            printf("%s: upgraded\n", before->mountpoint);
             return TRUE;
         }
     }
-    pv_cli_error("upgrade", "%s: not upgraded; the daemon's log tells why", info->mountpoint);
+    pv_cli_error("upgrade", "%s: not upgraded; the daemon's log tells why", before->mountpoint);
     return FALSE;
 }
 
@@ -229,7 +243,7 @@ int pv_cmd_upgrade(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     const GOptionEntry entries[] = {
         {"state-dir", 0, 0, G_OPTION_ARG_FILENAME, &state_dir,
-         "procviewd's state-dir (default " STATE_DIR ")", "DIR"},
+         "procviewd's state-dir (default " PV_DAEMON_STATE_DIR ")", "DIR"},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &rest, NULL, NULL},
         {NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL},
     };
@@ -244,7 +258,7 @@ int pv_cmd_upgrade(int argc, char **argv)
     if (rest != NULL)
         return pv_cli_usage_error("upgrade", "unexpected argument '%s'", rest[0]);
     if (state_dir == NULL)
-        state_dir = g_strdup(STATE_DIR);
+        state_dir = g_strdup(PV_DAEMON_STATE_DIR);
     g_autoptr(GPtrArray) daemons = pv_daemons_list(state_dir, &error);
     if (daemons == NULL || daemons->len == 0) {
         pv_cli_error("upgrade", "%s", error != NULL ? error->message : "procviewd is not running");

@@ -32,3 +32,4 @@ int pv_cmd_doctor(int argc, char **argv);
 int pv_cmd_cdi(int argc, char **argv);
 int pv_cmd_status(int argc, char **argv);
 int pv_cmd_upgrade(int argc, char **argv);
+int pv_cmd_watch(int argc, char **argv);

@@ -4,6 +4,8 @@
 #include "common.h"
 
 #include "command.h"
+#include "procview/config.h"
+#include "procview/error.h"
 #include "procview/parse.h"
 
 #include <string.h>
@@ -17,6 +19,19 @@ void pv_cli_error(const char *command, const char *format, ...)
     g_autofree char *message = g_strdup_vprintf(format, args);
     va_end(args);
     g_printerr("procview: %s: %s\n", command, message);
+}
+
+void pv_cli_advise_root(GError **error)
+{
+    static const char advice[] = "; this needs root";
+
+    if (error == NULL || geteuid() == 0 ||
+        !g_error_matches(*error, PV_ERROR, PV_ERROR_PERMISSION) ||
+        g_str_has_suffix((*error)->message, advice))
+        return;
+    char *message = g_strconcat((*error)->message, advice, NULL);
+    g_free((*error)->message);
+    (*error)->message = message;
 }
 
 int pv_cli_usage_error(const char *command, const char *format, ...)
@@ -56,10 +71,12 @@ void pv_cli_context_clear(PvCliContext *context)
     g_clear_pointer(&context->host, pv_host_free);
 }
 
-gboolean pv_cli_context_open(PvCliContext *ret_context, GError **error)
+static gboolean open_context(PvCliContext *ret_context, const PvConfig *config, GError **error)
 {
     g_auto(PvCliContext) context = {NULL, NULL, NULL, NULL};
-    const PvViewOptions options = {.dense_cpu_ids = FALSE};
+    const PvViewOptions options = {.dense_cpu_ids = config->cpu_ids_dense,
+                                   .swap_total = config->swap_total};
+    g_autofree char *account_dir = g_build_filename(config->state_dir, "account", NULL);
 
     context.host = pv_host_open(NULL, error);
     if (context.host == NULL)
@@ -69,11 +86,29 @@ gboolean pv_cli_context_open(PvCliContext *ret_context, GError **error)
     if (context.hierarchies == NULL)
         return FALSE;
     context.containers =
-        pv_containers_new_read_only(context.host, context.hierarchies, PV_STATE_DIR);
+        pv_containers_new_read_only(context.host, context.hierarchies, account_dir);
     context.views = pv_views_new(context.host, context.containers, &options);
     *ret_context = context;
     context = (PvCliContext){NULL, NULL, NULL, NULL};
     return TRUE;
+}
+
+gboolean pv_cli_context_open(PvCliContext *ret_context, GError **error)
+{
+    g_auto(PvConfig) defaults = {0};
+
+    pv_config_init(&defaults);
+    return open_context(ret_context, &defaults, error);
+}
+
+gboolean pv_cli_context_open_configured(PvCliContext *ret_context, const char *config_path,
+                                        GError **error)
+{
+    g_auto(PvConfig) config = {0};
+
+    pv_config_init(&config);
+    return pv_config_load_file(&config, config_path, error) &&
+           open_context(ret_context, &config, error);
 }
 
 gboolean pv_cli_wants_colour(FILE *stream)

@@ -12,11 +12,14 @@
 
 #define PV_VIEWS_DIR "/var/lib/procview"
 
-/* Where procviewd keeps what it remembers of containers, below its state-dir. */
-#define PV_STATE_DIR "/run/procview/account"
+/* Of --config in commands that show what a daemon shows. */
+#define PV_CLI_CONFIG_HELP "The configuration of the daemon (default: " PV_CONFIG_PATH ")"
 
 /* "procview: COMMAND: MESSAGE" on stderr. */
 void pv_cli_error(const char *command, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* Add to an error, when it is one of permission and the user is not root, that root is needed. */
+void pv_cli_advise_root(GError **error);
 
 /*
  * Parse a command's options; --help prints them and ends the program.
@@ -44,6 +47,11 @@ typedef struct {
 } PvCliContext;
 
 gboolean pv_cli_context_open(PvCliContext *ret_context, GError **error);
+
+/* The same, to show them as the daemon with this configuration does.
+ * config_path  NULL: the usual one, if there is one */
+gboolean pv_cli_context_open_configured(PvCliContext *ret_context, const char *config_path,
+                                        GError **error);
 void pv_cli_context_clear(PvCliContext *context);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PvCliContext, pv_cli_context_clear)
 

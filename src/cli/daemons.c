@@ -23,11 +23,11 @@ void pv_daemon_info_free(PvDaemonInfo *info)
 
 const char *pv_daemon_state_name(PvDaemonState state)
 {
-    static const char *const names[] = {[PV_DAEMON_SERVES] = "serving",
-                                        [PV_DAEMON_SAFE] = "safe",
-                                        [PV_DAEMON_ORPHANED] = "orphaned",
-                                        [PV_DAEMON_STALLED] = "stalled",
-                                        [PV_DAEMON_DEAD] = "dead"};
+    static const char *const names[] = {
+        [PV_DAEMON_SERVES] = "serving",     [PV_DAEMON_SAFE] = "safe",
+        [PV_DAEMON_PASSES] = "passthrough", [PV_DAEMON_ORPHANED] = "orphaned",
+        [PV_DAEMON_STALLED] = "stalled",    [PV_DAEMON_OTHER] = "other-version",
+        [PV_DAEMON_DEAD] = "dead"};
 
     return names[state];
 }
@@ -78,8 +78,10 @@ static void read_shared(PvDaemonInfo *info, const PvSharedMemory *memory, gboole
         info->state = PV_DAEMON_ORPHANED;
     else if (info->worker_pid == 0 || info->status.worker_start_nsec == 0)
         info->state = PV_DAEMON_STALLED;
+    else if (info->status.is_safe)
+        info->state = PV_DAEMON_SAFE;
     else
-        info->state = info->status.is_safe ? PV_DAEMON_SAFE : PV_DAEMON_SERVES;
+        info->state = info->status.shows_host != 0 ? PV_DAEMON_PASSES : PV_DAEMON_SERVES;
 }
 
 /* `name` without its prefix and suffix. */
@@ -100,23 +102,21 @@ static PvDaemonInfo *look(const char *state_dir, const char *name, gsize length,
     if (g_file_get_contents(lock_path, &lock_text, NULL, NULL) &&
         sscanf(lock_text, "%d %d", &pid, &fd) == 2)
         r = map_of(pid, fd, &shared);
-    if (r == 0)
+    if (r == 0 || r == -EPROTO)
         info->supervisor_pid = pid;
     else if (r == -ENOENT && g_file_get_contents(worker_path, &worker_text, NULL, NULL) &&
              sscanf(worker_text, "%d %d %d", &pid, &fuse_fd, &fd) == 3) {
         r = map_of(pid, fd, &shared);
-        info->worker_pid = r == 0 ? pid : 0;
+        info->worker_pid = r == 0 || r == -EPROTO ? pid : 0;
     }
+    if (r == -EPROTO)
+        info->state = PV_DAEMON_OTHER;
     if (r == 0)
         read_shared(info, shared.memory, info->supervisor_pid != 0);
     pv_shared_clear(&shared);
-    if (r == 0 || r == -ENOENT)
+    if (r == 0 || r == -ENOENT || r == -EPROTO)
         return info;
-    if (r == -EPROTO)
-        pv_error_set(error, PV_ERROR_UNSUPPORTED, "%s: the daemon is of another version",
-                     info->mountpoint);
-    else
-        pv_error_set_errno(error, -r, "%s", info->mountpoint);
+    pv_error_set_errno(error, -r, "%s", info->mountpoint);
     pv_daemon_info_free(info);
     return NULL;
 }
@@ -124,8 +124,14 @@ static PvDaemonInfo *look(const char *state_dir, const char *name, gsize length,
 GPtrArray *pv_daemons_list(const char *state_dir, GError **error)
 {
     g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify)pv_daemon_info_free);
-    g_autoptr(GDir) dir = g_dir_open(state_dir, 0, NULL);
+    g_autoptr(GError) dir_error = NULL;
+    g_autoptr(GDir) dir = g_dir_open(state_dir, 0, &dir_error);
     const char *name;
+
+    if (dir == NULL && !g_error_matches(dir_error, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+        g_propagate_error(error, g_steal_pointer(&dir_error));
+        return NULL;
+    }
 
     while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
         PvDaemonInfo *info;

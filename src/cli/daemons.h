@@ -9,11 +9,15 @@
 
 #include <glib.h>
 
+#define PV_DAEMON_STATE_DIR "/run/procview" /* the default */
+
 typedef enum {
     PV_DAEMON_SERVES,
     PV_DAEMON_SAFE,     /* shows the kernel's own files to everybody */
+    PV_DAEMON_PASSES,   /* the same, as it was told to by SIGUSR2 */
     PV_DAEMON_ORPHANED, /* a worker serves, but there is no supervisor */
     PV_DAEMON_STALLED,  /* nobody serves just now */
+    PV_DAEMON_OTHER,    /* of a version whose memory this one cannot read */
     PV_DAEMON_DEAD,     /* neither is there */
 } PvDaemonState;
 
@@ -23,7 +27,7 @@ typedef struct {
     pid_t supervisor_pid; /* 0: there is none */
     pid_t worker_pid;
     guint64 n_served;
-    PvStatus status; /* zeros when DEAD */
+    PvStatus status; /* zeros when DEAD or OTHER */
 } PvDaemonInfo;
 
 void pv_daemon_info_free(PvDaemonInfo *info);

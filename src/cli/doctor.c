@@ -190,7 +190,7 @@ void pv_checks_cgroups(GPtrArray *checks)
 /* ---- the daemon, and mounts that nobody serves ---- */
 
 /* statfs reaches the server of a FUSE mount, so a child asks: one that hangs would hold us. */
-static int probe(const char *path)
+int pv_check_probe(const char *path)
 {
     gint64 deadline = g_get_monotonic_time() + ANSWER_WAIT_USEC;
     pid_t pid = fork();
@@ -238,7 +238,7 @@ void pv_checks_mounts(GPtrArray *checks)
         g_autofree char *path = our_mount(*line);
         if (path == NULL)
             continue;
-        int errnum = probe(path);
+        int errnum = pv_check_probe(path);
         if (errnum == 0) {
             is_served |= strcmp(path, PV_VIEWS_DIR) == 0;
             pv_check_add(checks, PV_CHECK_OK, "mounts", NULL, "%s is served", path);

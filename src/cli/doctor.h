@@ -20,7 +20,10 @@ void pv_check_add(GPtrArray *checks, PvCheckStatus status, const char *name, con
                   const char *format, ...) G_GNUC_PRINTF(5, 6);
 
 /* Each appends PvCheck to `checks`. */
+/* Whether what is mounted there answers: 0 or an errno. Waits two seconds at most. */
+int pv_check_probe(const char *path);
+
 void pv_checks_kernel(GPtrArray *checks);
 void pv_checks_cgroups(GPtrArray *checks);
 void pv_checks_mounts(GPtrArray *checks);
-void pv_checks_daemon(GPtrArray *checks);
+void pv_checks_daemon(GPtrArray *checks, const char *state_dir);

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STATE_DIR           "/run/procview"
 #define FSTYPE              "fuse.procview"
 #define MOUNTINFO_MAX_BYTES (4u << 20)
 
@@ -26,8 +25,9 @@ static void check_daemon(GPtrArray *checks, const PvDaemonInfo *info)
                          "%s: %" G_GUINT64_FORMAT " workers have crashed or hung", info->mountpoint,
                          deaths);
         else
-            pv_check_add(checks, PV_CHECK_OK, "daemon", NULL, "%s: supervisor, worker and standby",
-                         info->mountpoint);
+            pv_check_add(checks, PV_CHECK_OK, "daemon", NULL, "%s: supervisor and worker, %s",
+                         info->mountpoint,
+                         info->status.standby_pid != 0 ? "with a standby" : "no standby yet");
         break;
     case PV_DAEMON_SAFE:
         pv_check_add(checks, PV_CHECK_FAIL, "daemon", "look into the log of procviewd",
@@ -42,49 +42,69 @@ static void check_daemon(GPtrArray *checks, const PvDaemonInfo *info)
         pv_check_add(checks, PV_CHECK_FAIL, "daemon", "look into the log of procviewd",
                      "%s: there is no worker at the moment", info->mountpoint);
         break;
+    case PV_DAEMON_PASSES:
+        pv_check_add(checks, PV_CHECK_WARN, "daemon",
+                     "send SIGUSR2 to procviewd's supervisor to end that",
+                     "%s: the kernel's own files are served: SIGUSR2 was sent", info->mountpoint);
+        break;
+    case PV_DAEMON_OTHER:
+        pv_check_add(checks, PV_CHECK_WARN, "daemon", "procview upgrade",
+                     "%s: procviewd is of another version than this program", info->mountpoint);
+        break;
     case PV_DAEMON_DEAD:
         break; /* its mount is looked at with the others */
     }
 }
 
-/* The device numbers of what this namespace has mounted from procview. */
-static GHashTable *served_devices(void)
+/* What this namespace has mounted from procview, by device number: whether somebody serves it. */
+static GHashTable *own_mounts(void)
 {
     g_autoptr(GString) text = g_string_new(NULL);
-    GHashTable *devices = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    GHashTable *mounts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
     if (pv_read_all_at(AT_FDCWD, "/proc/self/mountinfo", text, MOUNTINFO_MAX_BYTES) < 0)
-        return devices;
+        return mounts;
     g_auto(GStrv) lines = g_strsplit(text->str, "\n", -1);
-    for (char **line = lines; *line != NULL; line++) {
-        char device[32];
-        if (strstr(*line, " - " FSTYPE " ") != NULL && sscanf(*line, "%*d %*d %31s", device) == 1)
-            g_hash_table_add(devices, g_strdup(device));
-    }
-    return devices;
-}
-
-/* TRUE when a process's namespace has views of a mount that is not there any more. Whole mounts are
- * other daemons': those of procview run. */
-static gboolean has_stale_views(const char *mountinfo, GHashTable *devices)
-{
-    g_auto(GStrv) lines = g_strsplit(mountinfo, "\n", -1);
-    gboolean has_own = FALSE, is_stale = FALSE;
-
     for (char **line = lines; *line != NULL; line++) {
         char device[32], root[8];
         if (strstr(*line, " - " FSTYPE " ") == NULL ||
+            sscanf(*line, "%*d %*d %31s %7s", device, root) != 2 || strcmp(root, "/") != 0)
+            continue;
+        g_auto(GStrv) fields = g_strsplit(*line, " ", 6);
+        g_autofree char *path = g_strcompress(fields[4]);
+        g_hash_table_insert(mounts, g_strdup(device), GINT_TO_POINTER(pv_check_probe(path) == 0));
+    }
+    return mounts;
+}
+
+/* TRUE when a process's namespace has views that nobody serves: of a mount that is dead here, or
+ * that is not here. A whole mount that is only there is another daemon's: one of procview run. */
+static gboolean has_stale_views(const char *mountinfo, GHashTable *mounts)
+{
+    g_auto(GStrv) lines = g_strsplit(mountinfo, "\n", -1);
+    gboolean has_own = FALSE, is_stale = FALSE;
+    gpointer is_served;
+
+    for (char **line = lines; *line != NULL; line++) {
+        char device[32], root[8];
+        gboolean is_view, is_ours;
+
+        if (strstr(*line, " - " FSTYPE " ") == NULL ||
             sscanf(*line, "%*d %*d %31s %7s", device, root) != 2)
             continue;
-        has_own |= strcmp(root, "/") == 0;
-        is_stale |= strcmp(root, "/") != 0 && !g_hash_table_contains(devices, device);
+        is_view = strcmp(root, "/") != 0;
+        is_ours = g_hash_table_lookup_extended(mounts, device, NULL, &is_served);
+        if (is_ours && is_view && !GPOINTER_TO_INT(is_served))
+            return TRUE;
+        has_own |= !is_view && !is_ours;
+        is_stale |= is_view && !is_ours;
     }
     return is_stale && !has_own;
 }
 
 static void check_views(GPtrArray *checks)
 {
-    g_autoptr(GHashTable) devices = served_devices();
+    g_autoptr(GHashTable) mounts = own_mounts();
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     g_autoptr(GDir) proc = g_dir_open("/proc", 0, NULL);
     const char *name;
@@ -102,23 +122,23 @@ static void check_views(GPtrArray *checks)
         number = (gint64)st.st_ino;
         if (!g_hash_table_add(seen, g_memdup2(&number, sizeof number)) ||
             pv_read_all_at(AT_FDCWD, path, text, MOUNTINFO_MAX_BYTES) < 0 ||
-            !has_stale_views(text->str, devices))
+            !has_stale_views(text->str, mounts))
             continue;
         n_stale++;
         pv_check_add(
             checks, PV_CHECK_WARN, "views",
             "procview attach with its id puts live ones in their place; procview detach "
             "takes them out",
-            "the container of process %s has files of a procviewd that is not mounted here", name);
+            "the container of process %s has files of a procviewd that does not serve here", name);
     }
     if (n_stale == 0)
         pv_check_add(checks, PV_CHECK_OK, "views", NULL, "no container has files of a dead daemon");
 }
 
-void pv_checks_daemon(GPtrArray *checks)
+void pv_checks_daemon(GPtrArray *checks, const char *state_dir)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(GPtrArray) daemons = pv_daemons_list(STATE_DIR, &error);
+    g_autoptr(GPtrArray) daemons = pv_daemons_list(state_dir, &error);
 
     if (daemons == NULL)
         pv_check_add(checks, PV_CHECK_WARN, "daemon", "run procview doctor as root", "%s",

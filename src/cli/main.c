@@ -15,6 +15,7 @@ static const PvCommand commands[] = {
     {"run", "run a command in a container of its own that sees itself", pv_cmd_run},
     {"attach", "put the views into a running container", pv_cmd_attach},
     {"detach", "take the views out of a running container", pv_cmd_detach},
+    {"watch", "put the views into containers as they start", pv_cmd_watch},
     {"ps", "list the containers with their limits and use", pv_cmd_ps},
     {"show", "print a file as a process's container would see it", pv_cmd_show},
     {"cgroup", "print the cgroups of a process as another one sees them", pv_cmd_cgroup},

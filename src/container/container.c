@@ -60,6 +60,11 @@ gboolean pv_container_is_host(const PvContainer *container)
     return TRUE;
 }
 
+gboolean pv_container_is_gone(const PvContainer *container)
+{
+    return g_atomic_int_get(&container->priv->is_gone) != 0;
+}
+
 guint64 pv_container_uptime_nsec(const PvContainer *container, const PvHost *host)
 {
     guint64 now_nsec = pv_host_boottime_nsec(host);

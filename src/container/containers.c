@@ -404,6 +404,7 @@ GPtrArray *pv_containers_list(PvContainers *containers)
 
 void pv_containers_drop(PvContainers *containers, PvContainer *container)
 {
+    g_atomic_int_set(&container->priv->is_gone, 1);
     if (pv_cache_remove(containers->cache, container))
         remove_state(containers, container);
 }

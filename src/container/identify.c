@@ -11,6 +11,7 @@
 #include "procview/syscalls.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -18,7 +19,10 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-#define STATUS_BYTES_MAX 8192
+/* Enough for nearly every status; and for one with as many supplementary groups as there can be
+ * (NGROUPS_MAX), which stand before the pids. */
+#define STATUS_BYTES     8192
+#define STATUS_BYTES_MAX (1 << 20)
 #define PATH_BYTES_MAX   64
 /* The kernel nests pid namespaces 32 deep; parents are walked a little further. */
 #define PARENTS_MAX 64
@@ -145,10 +149,16 @@ gboolean pv_identify_status_parse(const char *text, PvProcPids *ret_pids)
 
 gboolean pv_identify_status(int dirfd, const char *path, PvProcPids *ret_pids)
 {
-    char text[STATUS_BYTES_MAX];
+    char text[STATUS_BYTES];
+    ssize_t n = pv_read_text_at(dirfd, path, text, sizeof(text));
 
-    return pv_read_text_at(dirfd, path, text, sizeof(text)) >= 0 &&
-           pv_identify_status_parse(text, ret_pids);
+    if (n == -EFBIG) {
+        g_autoptr(GString) whole = g_string_new(NULL);
+
+        return pv_read_all_at(dirfd, path, whole, STATUS_BYTES_MAX) == 0 &&
+               pv_identify_status_parse(whole->str, ret_pids);
+    }
+    return n >= 0 && pv_identify_status_parse(text, ret_pids);
 }
 
 static gboolean status_of(const PvVantage *vantage, pid_t pid, PvProcPids *ret_pids)

@@ -206,6 +206,7 @@ struct PvContainerPrivate {
     PvName naming;       /* what the name is made from */
     PvPidns *pidns;      /* NULL in our own */
     gboolean is_of_init; /* its cgroups are those of init: void when init moves elsewhere */
+    gint is_gone;        /* atomic: it was dropped */
 
     /* protected by the cache's lock */
     gboolean is_cached;

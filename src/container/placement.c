@@ -59,18 +59,17 @@ static const char *path_with_head(char *const *lines, const char *head, size_t l
     return NULL;
 }
 
-/* Cut `relative` off the end of `path`, unless it lies outside of the namespace. */
+/* Cut `relative` off the end of `path`, unless it lies outside of the namespace. A namespace whose
+ * root is the hierarchy's tells nothing: it was made before init was put into its cgroup. */
 static void strip_path(char *path, const char *relative)
 {
     size_t path_length = strlen(path), relative_length = strlen(relative);
 
     if (g_str_equal(relative, "/") || g_str_has_prefix(relative, "/..") ||
-        !g_str_has_prefix(relative, "/") || relative_length > path_length ||
+        !g_str_has_prefix(relative, "/") || relative_length >= path_length ||
         !g_str_equal(path + path_length - relative_length, relative))
         return;
     path[path_length - relative_length] = '\0';
-    if (path[0] == '\0')
-        strcpy(path, "/"); /* room is there: relative began with a slash */
 }
 
 char *pv_placement_strip(const char *absolute, const char *relative)

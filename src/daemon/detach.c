@@ -8,6 +8,7 @@
 #include "serve.h"
 
 #include "procview/attach.h"
+#include "procview/error.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,14 +34,20 @@ static gboolean has_views(const char *mountinfo, const char *device)
     return FALSE;
 }
 
-static void detach(pid_t pid, guint major, guint minor)
+/* FALSE when the process has ended meanwhile: another one of its namespace has to do. */
+static gboolean detach(pid_t pid, guint major, guint minor)
 {
     g_autoptr(GPtrArray) results =
         g_ptr_array_new_with_free_func((GDestroyNotify)pv_attach_result_free);
     g_autoptr(GError) error = NULL;
 
-    if (!pv_detach_device(pid, major, minor, results, &error))
-        pv_log_info("views are left in the container of process %d: %s", (int)pid, error->message);
+    if (pv_detach_device(pid, major, minor, results, &error))
+        return TRUE;
+    if (g_error_matches(error, PV_ERROR, PV_ERROR_NOT_FOUND) ||
+        g_error_matches(error, PV_ERROR, PV_ERROR_GONE))
+        return FALSE;
+    pv_log_info("views are left in the container of process %d: %s", (int)pid, error->message);
+    return TRUE;
 }
 
 /* The inode of the mount namespace, 0 where it cannot be told. */
@@ -70,10 +77,11 @@ int pv_detach_everywhere(const char *device)
 
         if (namespace == 0 || namespace == own || g_hash_table_contains(seen, &namespace))
             continue;
-        g_hash_table_add(seen, g_memdup2(&namespace, sizeof namespace));
-        if (g_file_get_contents(path, &text, &length, NULL) && length <= MOUNTINFO_MAX_BYTES &&
-            has_views(text, device))
-            detach(atoi(name), major, minor);
+        if (!g_file_get_contents(path, &text, &length, NULL) || length == 0)
+            continue; /* ended: another process of the namespace has to tell */
+        if (length > MOUNTINFO_MAX_BYTES || !has_views(text, device) ||
+            detach(atoi(name), major, minor))
+            g_hash_table_add(seen, g_memdup2(&namespace, sizeof namespace));
     }
     return EXIT_SUCCESS;
 }

@@ -27,8 +27,7 @@ typedef struct {
 static const Row rows[] = {
     {'f', "foreground", MEANS_NOTHING, NULL, "always so"},
     {'l', "enable-loadavg", MEANS_NOTHING, NULL, "always so"},
-    {'u', "disable-swap", MEANS_NOTHING, NULL,
-     "no effect: swap is what the container may use of it"},
+    {'u', "disable-swap", MEANS_WORD, "--swap-total=none", "show no swap"},
     {'p', "pidfile", MEANS_PID_FILE, NULL, "where the process id goes (default: DIR/lxcfs.pid)"},
     {'o', NULL, MEANS_IGNORED_VALUE, NULL, "options for FUSE: no effect, allow_other is always on"},
     {0, "enable-cfs", MEANS_NOTHING, NULL, "always so"},

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "config.h"
+#include "procview/config.h"
 
 #include <glib.h>
 #include <stdio.h>

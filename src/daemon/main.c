@@ -2,8 +2,8 @@
  * procviewd: the supervisor, its workers and its helper are this one program; who it is to be is
  * told by its first argument. Everything else is in the libraries.
  */
-#include "config.h"
 #include "lxcfs_options.h"
+#include "procview/config.h"
 #include "serve.h"
 
 #include "procview/supervisor.h"
@@ -15,6 +15,11 @@
 
 #define EXIT_USAGE 2
 
+static gboolean wants_auto_attach(const PvConfig *config)
+{
+    return strcmp(config->auto_attach, "none") != 0;
+}
+
 static int supervise(const PvConfig *config, char **argv)
 {
     const PvSuperviseOptions options = {
@@ -24,7 +29,8 @@ static int supervise(const PvConfig *config, char **argv)
         .is_cgroup_tree = config->is_cgroup_tree,
         .has_companion = !config->is_cgroup_tree && config->cgroup_tree == PV_CGROUP_TREE_YES,
         .pid_file = config->is_cgroup_tree ? NULL : config->pid_file,
-        .watchdog_sec = config->watchdog_sec};
+        .watchdog_sec = config->watchdog_sec,
+        .has_helper = !config->is_cgroup_tree && wants_auto_attach(config)};
 
     return pv_supervise(&options);
 }
@@ -37,13 +43,14 @@ int main(int argc, char **argv)
     const char *role = argc > 1 ? argv[1] : "";
     gboolean is_safe = strcmp(role, PV_WORKER_SAFE_ARGUMENT) == 0;
     gboolean is_worker = is_safe || strcmp(role, PV_WORKER_ARGUMENT) == 0;
+    gboolean is_helper = strcmp(role, PV_HELPER_ARGUMENT) == 0;
     g_auto(GStrv) own_argv = g_strdupv(argv);
     gboolean is_cgroup_tree = FALSE;
-    PvCommand command;
+    PvConfigCommand command;
 
     if (strcmp(role, PV_DETACH_ARGUMENT) == 0 && argc == 3)
         return pv_detach_everywhere(argv[2]);
-    if (is_worker) { /* the rest is the supervisor's command line */
+    if (is_worker || is_helper) { /* the rest is the supervisor's command line */
         argv[1] = argv[0];
         argv++;
         argc--;
@@ -85,5 +92,12 @@ int main(int argc, char **argv)
               : 022); /* callers have theirs */
     if (is_worker)
         return pv_serve_as_worker(&config, is_safe);
+    if (is_helper)
+        return pv_attach_by_itself(&config);
+    if (config.is_standalone && wants_auto_attach(&config)) {
+        fprintf(stderr,
+                "procviewd: auto-attach needs the supervisor, which --standalone is without\n");
+        return EXIT_USAGE;
+    }
     return config.is_standalone ? pv_serve_standalone(&config) : supervise(&config, own_argv);
 }

@@ -45,7 +45,7 @@ gboolean pv_service_open(PvService *service, const PvConfig *config, const PvSer
                          int fuse_fd, GError **error)
 {
     const PvViewOptions view_options = {.dense_cpu_ids = config->cpu_ids_dense,
-                                        .swap_total_memsw = config->swap_total_memsw};
+                                        .swap_total = config->swap_total};
     PvServerOptions server_options = *options;
     g_autofree char *account_dir =
         config->is_cgroup_tree ? NULL : make_account_dir(config->state_dir);

@@ -1,7 +1,7 @@
 /* What serves: everything between /dev/fuse and the machine. */
 #pragma once
 
-#include "config.h"
+#include "procview/config.h"
 
 #include "procview/sampler.h"
 #include "procview/server.h"
@@ -46,3 +46,6 @@ int pv_serve_as_worker(const PvConfig *config, gboolean is_safe);
 
 /* Take the views of a mount out of all containers. `device`: "MAJOR:MINOR". */
 int pv_detach_everywhere(const char *device);
+
+/* The helper of a supervisor that attaches to containers as they come. Returns the exit status. */
+int pv_attach_by_itself(const PvConfig *config);

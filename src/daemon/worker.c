@@ -106,15 +106,10 @@ static gboolean wait_for_go(const Worker *self)
     return n == 1 ? message == PV_MESSAGE_GO : outlives_worker(self);
 }
 
-/*
- * Say in the pid file that it is us who serves. The lock is the proof of it, and goes with us: two
- * that serve at once would spoil the memory that they share.
- */
-static gboolean write_pid_file(void)
+/* The lock of the pid file is the proof of who serves, and goes with us: two that serve at once
+ * would spoil the memory that they share. */
+static gboolean lock_pid_file(void)
 {
-    char text[64];
-    int n;
-
     for (guint i = 0; flock(PV_WORKER_PIDFILE_FD, LOCK_EX | LOCK_NB) < 0; i++) {
         if (i == LOCK_TRIES) {
             pv_log_info("another worker serves already");
@@ -122,12 +117,19 @@ static gboolean write_pid_file(void)
         }
         g_usleep(LOCK_STEP_USEC);
     }
-    n = g_snprintf(text, sizeof text, "%d %d %d\n", (int)getpid(), PV_WORKER_FUSE_FD,
-                   PV_WORKER_SHARED_FD);
+    return TRUE;
+}
+
+/* Say in the pid file that it is us who serves. */
+static void write_pid_file(void)
+{
+    char text[64];
+    int n = g_snprintf(text, sizeof text, "%d %d %d\n", (int)getpid(), PV_WORKER_FUSE_FD,
+                       PV_WORKER_SHARED_FD);
+
     if (ftruncate(PV_WORKER_PIDFILE_FD, 0) < 0 ||
         pwrite(PV_WORKER_PIDFILE_FD, text, (gsize)n, 0) != n)
         pv_log_warning("the pid file cannot be written: %s", g_strerror(errno));
-    return TRUE;
 }
 
 static void beat(Worker *self)
@@ -226,8 +228,10 @@ int pv_serve_as_worker(const PvConfig *config, gboolean is_safe)
     tell_supervisor(PV_MESSAGE_READY);
     if (!wait_for_go(&self))
         _exit(EXIT_SUCCESS);
-    if (!write_pid_file())
+    if (!lock_pid_file())
         _exit(PV_EXIT_OTHER_SERVES);
+    pv_server_watch_crashes(self.service.server);
+    write_pid_file();
     if (!pv_service_start(&self.service, config, is_safe, &error)) {
         pv_log_error("%s", error->message);
         _exit(EXIT_FAILURE);

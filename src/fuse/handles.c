@@ -337,13 +337,21 @@ int pv_handles_get(PvHandles *handles, guint64 handle, guint64 ino, PvHandleOwne
 
 void pv_handles_set_container(PvHandles *handles, guint64 handle, PvContainer *container)
 {
+    g_autoptr(PvContainer) before = NULL; /* dropped after the lock: it may be the last one */
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
     guint32 number = find_slot(handles, handle);
 
-    if (number == NO_SLOT || handles->slots[number].is_known)
+    if (number == NO_SLOT)
         return;
+    before = g_steal_pointer(&handles->slots[number].container);
     handles->slots[number].is_known = TRUE;
     handles->slots[number].container = container != NULL ? pv_container_ref(container) : NULL;
+}
+
+/* Kept in the handle: a system call less for uptime, loadavg and the like. */
+static gboolean is_short(guint64 text)
+{
+    return length_of(text) <= PV_SHARED_SHORT_BYTES;
 }
 
 /* Reserve the place beside the text that is there. 0 with the number of the new text; 1 when
@@ -399,6 +407,11 @@ static int write_text(PvHandles *handles, guint32 number, guint64 text, const ch
     off_t offset = pv_shared_text_offset(number, place_of(text));
     gsize written = 0;
 
+    if (is_short(text)) {
+        g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
+        memcpy(handles->table[number].short_text[place_of(text)], data, length_of(text));
+        return 0;
+    }
     while (written < length_of(text)) {
         ssize_t n =
             pwrite(handles->fd, data + written, length_of(text) - written, offset + (off_t)written);
@@ -435,6 +448,20 @@ gboolean pv_handles_was_rendered_for(PvHandles *handles, guint64 handle, guint64
     return text != 0 && entry->renderer[place_of(text)] == (renderer & ~PV_UNIQUE_RESENT);
 }
 
+/* All of a short text from the offset on. The lock is not held over I/O: there is none. FALSE when
+ * it is not the newest any more. */
+static gboolean read_short(PvHandles *handles, guint32 number, guint64 text, gsize offset,
+                           gsize size, GString *out)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
+    const PvSharedHandle *entry = &handles->table[number];
+
+    if (load_text(entry) != text)
+        return FALSE;
+    g_string_append_len(out, entry->short_text[place_of(text)] + offset, (gssize)size);
+    return TRUE;
+}
+
 int pv_handles_read(PvHandles *handles, guint64 handle, gsize offset, gsize size, GString *out)
 {
     guint32 number = find_slot(handles, handle);
@@ -451,6 +478,11 @@ int pv_handles_read(PvHandles *handles, guint64 handle, gsize offset, gsize size
             return -ENODATA;
         if (wanted == 0)
             return 0;
+        if (is_short(text)) {
+            if (read_short(handles, number, text, offset, wanted, out))
+                return 0;
+            continue;
+        }
         g_string_set_size(out, start + wanted);
         n = pread(handles->fd, out->str + start, wanted,
                   pv_shared_text_offset(number, place_of(text)) + (off_t)offset);

@@ -58,7 +58,8 @@ typedef struct {
 /* Returns 0, or -ENOENT for a handle that is not known or is another inode's. */
 int pv_handles_get(PvHandles *handles, guint64 handle, guint64 ino, PvHandleOwner *ret_owner);
 
-/* The container of a handle whose owner was not known; NULL where there is none (any more). */
+/* The container of a handle whose owner was not known, or is gone; NULL where there is none (any
+ * more). */
 void pv_handles_set_container(PvHandles *handles, guint64 handle, PvContainer *container);
 
 /*

@@ -192,6 +192,26 @@ static int find_owner(fuse_req_t req, fuse_ino_t ino, guint64 handle, gboolean *
     return 0;
 }
 
+/*
+ * The opener's container turned out to be gone while its text was made, which is therefore the
+ * kernel's own: make that of the container where the reader is now. There is none behind a path
+ * below containers/.
+ */
+static int render_again(fuse_req_t req, fuse_ino_t ino, guint64 handle, MakeTextFunc make_text,
+                        GString *out)
+{
+    PvServer *server = server_of(req);
+    PvCaller caller = caller_of(req);
+    g_autoptr(PvContainer) container = NULL;
+    int r = pv_tree_find_container(server->tree, &caller, ino, &container);
+
+    if (r < 0)
+        return r;
+    pv_handles_set_container(server->handles, handle, container);
+    g_string_truncate(out, 0);
+    return make_text(req, container, ino, out);
+}
+
 /* Make a node's text anew, and keep it in the handle, when there is one. */
 static int render_text(fuse_req_t req, fuse_ino_t ino, guint64 handle, MakeTextFunc make_text,
                        GString *out)
@@ -203,6 +223,8 @@ static int render_text(fuse_req_t req, fuse_ino_t ino, guint64 handle, MakeTextF
 
     if (r == 0)
         r = make_text(req, container, ino, out);
+    if (r == 0 && container != NULL && pv_container_is_gone(container))
+        r = render_again(req, ino, handle, make_text, out);
     if (r == 0 && out->len > PV_SHARED_TEXT_BYTES)
         r = -EFBIG;
     if (r < 0 || !has_handle)
@@ -391,6 +413,7 @@ PvServer *pv_server_new(PvHost *host, PvContainers *containers, PvViews *views,
     if (server->tree == NULL)
         return NULL;
     pv_tree_set_time(server->tree, server->memory->mount_sec);
+    pv_tree_set_switch(server->tree, &server->memory->status.shows_host);
     if (options->is_safe)
         pv_tree_show_host(server->tree);
     return g_steal_pointer(&server);

@@ -61,19 +61,18 @@ static void on_crash(int signal_number, siginfo_t *info, void *context)
     } else if (is_ours) {
         kind = PV_CRASH_ELSEWHERE;
     }
-    crash_report->signal = (guint32)signal_number;
+    crash_report->pid = getpid();
     __atomic_store_n(&crash_report->kind, kind, __ATOMIC_RELEASE);
     /* The handler is gone (SA_RESETHAND): the instruction faults again, or this does it. */
     if (info->si_code <= 0)
         raise(signal_number);
 }
 
-static void watch_crashes(PvServer *server)
+void pv_server_watch_crashes(PvServer *server)
 {
     struct sigaction action = {.sa_sigaction = on_crash,
                                .sa_flags = SA_SIGINFO | SA_ONSTACK | (int)SA_RESETHAND};
 
-    memset(&server->memory->crash, 0, sizeof server->memory->crash);
     crash_report = &server->memory->crash;
     for (guint i = 0; i < G_N_ELEMENTS(CRASH_SIGNALS); i++)
         sigaction(CRASH_SIGNALS[i], &action, NULL);
@@ -126,7 +125,7 @@ static void serve_request(PvThread *thread, PvSharedSlot *slot, gsize size, gboo
         refuse(server, unique);
     } else {
         if (server->tree != NULL)
-            pv_fault_at_request(header->opcode, header->nodeid);
+            pv_fault_at_request(header->opcode, header->nodeid, server->options.is_safe);
         pv_server_process(server, slot->request, size);
     }
     thread->request.unique = 0;
@@ -237,7 +236,7 @@ gboolean pv_threads_start(PvServer *server, GError **error)
     int r = 0;
 
     sigaction(SIGRTMIN, &action, NULL);
-    watch_crashes(server);
+    pv_server_watch_crashes(server);
     pv_fault_at_start(server->options.is_safe);
     /* One or the other: both together would serve requests twice at once. */
     server->replays = !resend(server);

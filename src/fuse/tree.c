@@ -55,6 +55,7 @@ struct PvTree {
     struct stat pidns;          /* of the daemon's own pid namespace */
     off_t file_bytes[ROWS_MAX]; /* st_size by a row's number */
     gboolean shows_host;        /* to everybody */
+    const gint32 *host_switch;  /* the same while it is not 0; NULL: there is none */
 };
 
 /* ---- building ---- */
@@ -126,8 +127,11 @@ static gboolean add_rows(PvTree *tree, GError **error)
     for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
         g_autofree char *parent_path = g_path_get_dirname(row->path);
         PvNode node = {.kind = PV_NODE_ROW, .value = row->number};
-        Dir *dir = add_dir(tree, parent_path, error);
+        Dir *dir;
 
+        if (row->is_optional && !pv_row_is_on_host(row, tree->host))
+            continue;
+        dir = add_dir(tree, parent_path, error);
         if (dir == NULL)
             return FALSE;
         add_child(dir, row->path, &node);
@@ -206,6 +210,18 @@ void pv_tree_set_time(PvTree *tree, gint64 sec)
 void pv_tree_show_host(PvTree *tree)
 {
     tree->shows_host = TRUE;
+}
+
+void pv_tree_set_switch(PvTree *tree, const gint32 *shows_host)
+{
+    tree->host_switch = shows_host;
+}
+
+/* Containers are still looked for while the switch is on: open files remember theirs. */
+static gboolean shows_host(const PvTree *tree)
+{
+    return tree->shows_host ||
+           (tree->host_switch != NULL && __atomic_load_n(tree->host_switch, __ATOMIC_RELAXED) != 0);
 }
 
 void pv_tree_free(PvTree *tree)
@@ -318,7 +334,7 @@ PvContainer *pv_tree_find_container_by_id(PvTree *tree, guint32 id)
 static void get_cpu_view(PvTree *tree, PvContainer *container, PvCpuView *ret_view)
 {
     ret_view->is_host =
-        container == NULL || pv_container_is_host(container) ||
+        shows_host(tree) || container == NULL || pv_container_is_host(container) ||
         pv_views_cpus(tree->views, container, &ret_view->real, &ret_view->shown) < 0;
 }
 
@@ -572,9 +588,14 @@ int pv_tree_render(PvTree *tree, PvContainer *container, guint64 ino, GString *o
 
     if (!pv_node_decode(ino, &node))
         return -ESTALE;
+    if (shows_host(tree))
+        container = NULL;
     if (node.kind == PV_NODE_ROW) {
         row = pv_row_by_number(node.value);
-        return row != NULL ? pv_views_render(tree->views, container, row, out) : -ESTALE;
+        if (row == NULL)
+            return -ESTALE;
+        return shows_host(tree) ? pv_views_render_kernels_own(tree->views, row, out)
+                                : pv_views_render(tree->views, container, row, out);
     }
     if (!is_sysfs_node(&node))
         return -EISDIR;

@@ -40,6 +40,9 @@ void pv_tree_set_time(PvTree *tree, gint64 sec);
 /* From now on everybody sees what the kernel's own files say, and no container is looked for. */
 void pv_tree_show_host(PvTree *tree);
 
+/* The same while *shows_host is not 0. It is read atomically, and must outlive the tree. */
+void pv_tree_set_switch(PvTree *tree, const gint32 *shows_host);
+
 /*
  * A name in a directory.
  * ret_entry  differs is also set with -ENOENT: whether that may be remembered

@@ -9,7 +9,6 @@
 #include "procview/log.h"
 
 #include <errno.h>
-#include <locale.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -156,7 +155,6 @@ int main(int argc, char **argv)
     g_auto(Options) options = {.views = NULL};
     g_autoptr(GError) error = NULL;
 
-    setlocale(LC_ALL, "");
     g_set_prgname("procview-hook");
     gboolean ok = parse_options(&options, argc, argv, &error);
     if (ok && options.version) {

@@ -49,6 +49,13 @@ static const HostFile HOST_FILES[PV_HOST_FILE_COUNT] = {
     [PV_HOST_PRESSURE_CPU] = {"pressure/cpu", IN_PROCFS, TRUE},
     [PV_HOST_PRESSURE_MEMORY] = {"pressure/memory", IN_PROCFS, TRUE},
     [PV_HOST_PRESSURE_IO] = {"pressure/io", IN_PROCFS, TRUE},
+    [PV_HOST_INTERRUPTS] = {"interrupts", IN_PROCFS, FALSE},
+    [PV_HOST_SOFTIRQS] = {"softirqs", IN_PROCFS, FALSE},
+    [PV_HOST_SCHEDSTAT] = {"schedstat", IN_PROCFS, FALSE},
+    [PV_HOST_PARTITIONS] = {"partitions", IN_PROCFS, FALSE},
+    [PV_HOST_SLABINFO] = {"slabinfo", IN_PROCFS, FALSE},
+    [PV_HOST_PID_MAX] = {"sys/kernel/pid_max", IN_PROCFS, FALSE},
+    [PV_HOST_THREADS_MAX] = {"sys/kernel/threads-max", IN_PROCFS, FALSE},
     [PV_HOST_CPU_ONLINE] = {"devices/system/cpu/online", IN_SYSFS, TRUE},
     [PV_HOST_CPU_POSSIBLE] = {"devices/system/cpu/possible", IN_SYSFS, TRUE},
 };

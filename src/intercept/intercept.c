@@ -58,9 +58,6 @@ int pv_intercept_install(void)
     /* A program of another architecture that the machine can run is none of our business. */
     if (r == 0)
         r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
-    /* Programs of an architecture that is not named here ask the kernel. */
-    if (r == 0)
-        r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
     if (r == 0 && seccomp_arch_native() == SCMP_ARCH_X86_64) {
         /* A 32-bit program has its own numbers for the same calls. */
         r = seccomp_arch_add(filter, SCMP_ARCH_X86);

@@ -48,6 +48,7 @@ typedef struct {
     int status;       /* of the init, in the form of an exit status */
     int start_status; /* the exit status for a launch that failed */
     int end_signal;   /* that ended the launch before COMMAND ran */
+    sigset_t early;   /* signals for COMMAND that came before it ran */
 } PvLauncher;
 
 /* ---- signals ---- */
@@ -129,7 +130,13 @@ static gboolean is_interrupted(gpointer data, GError **error)
         case SIGPIPE:
             self->end_signal = (int)info.ssi_signo;
             break;
+        case SIGTSTP:
+        case SIGTTIN:
+        case SIGTTOU:
+        case SIGCONT:
+            break; /* there is nothing to be stopped yet */
         default:
+            sigaddset(&self->early, (int)info.ssi_signo);
             break;
         }
     }
@@ -367,8 +374,17 @@ static void stop_with_command(PvLauncher *self, int signo)
         kill(self->init, SIGCONT);
 }
 
+static void pass_early_signals(PvLauncher *self)
+{
+    for (int signo = 1; signo <= SIGRTMAX; signo++) {
+        if (sigismember(&self->early, signo) == 1 && self->init > 0)
+            kill(self->init, signo);
+    }
+}
+
 static void run(PvLauncher *self)
 {
+    pass_early_signals(self);
     while (self->init > 0) {
         struct signalfd_siginfo info;
         struct pollfd fds[] = {{.fd = self->signal_fd, .events = POLLIN},
@@ -394,9 +410,8 @@ static void run(PvLauncher *self)
 static void explain_kill(const PvLauncher *self)
 {
     const PvLaunchHierarchy *hierarchy = pv_launch_hierarchies_find(self->hierarchies, "memory");
-    pv_autofd int fd = hierarchy != NULL ? pv_launch_cgroup_open(hierarchy) : -1;
 
-    if (fd >= 0 && hierarchy->ops->oom_kills(fd) > 0)
+    if (hierarchy != NULL && pv_launch_cgroup_oom_kills(hierarchy) > 0)
         pv_log_warning("the container has used up its memory limit, and the kernel has killed "
                        "processes in it");
 }

@@ -97,7 +97,8 @@ static gboolean check_cpus(const GPtrArray *hierarchies, const PvLaunchLimits *l
         if (know_online &&
             limits->cpu_quota_usec > (guint64)pv_cpu_set_count(&online) * PV_LAUNCH_PERIOD_USEC)
             return pv_error_set(error, PV_ERROR_INVALID,
-                                "--cpus: more than this machine has online (0.01 to %u)",
+                                "--cpus %g: more than this machine has online (0.01 to %u)",
+                                (double)limits->cpu_quota_usec / PV_LAUNCH_PERIOD_USEC,
                                 pv_cpu_set_count(&online));
     }
     if (!limits->has_cpuset)

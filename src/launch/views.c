@@ -4,6 +4,7 @@
 #include "views.h"
 
 #include "procview/attach.h"
+#include "procview/config.h"
 #include "procview/error.h"
 #include "procview/fd.h"
 #include "procview/file.h"
@@ -366,8 +367,14 @@ gboolean pv_launch_views_attach(PvLaunchViews *views, pid_t pid, GError **error)
 
 static gboolean open_views(PvLaunchViews *views, GError **error)
 {
-    static const PvViewOptions options = {.dense_cpu_ids = FALSE, .swap_total_memsw = FALSE};
+    g_auto(PvConfig) config = {0};
 
+    pv_config_init(&config);
+    if (!pv_config_load_file(&config, NULL, error))
+        return FALSE;
+    /* As the daemon's, so that system calls and files agree. */
+    const PvViewOptions options = {.dense_cpu_ids = config.cpu_ids_dense,
+                                   .swap_total = config.swap_total};
     views->host = pv_host_open(NULL, error);
     if (views->host == NULL)
         return FALSE;

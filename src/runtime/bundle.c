@@ -18,8 +18,8 @@
 /* runc lets a configuration mount over these files of /proc, and refuses the container for any
  * other. */
 static const char *const mountable_files[] = {
-    "proc/cpuinfo", "proc/diskstats", "proc/loadavg", "proc/meminfo",
-    "proc/stat",    "proc/swaps",     "proc/uptime",
+    "proc/cpuinfo",  "proc/diskstats", "proc/loadavg", "proc/meminfo",
+    "proc/slabinfo", "proc/stat",      "proc/swaps",   "proc/uptime",
 };
 
 static const char *const directories[] = {

@@ -13,7 +13,6 @@
 #include "settings.h"
 
 #include <errno.h>
-#include <locale.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -85,7 +84,6 @@ int main(int argc, char **argv)
     g_autoptr(GError) settings_error = NULL, error = NULL;
     PvRuntimeArguments arguments;
 
-    setlocale(LC_ALL, "");
     pv_runtime_arguments_parse(argc, argv, &arguments);
     pv_runtime_settings_init(&settings);
     pv_runtime_settings_load(&settings, &settings_error);

@@ -14,8 +14,8 @@
 /* Threads looked at; beyond that the counts are an extrapolation. */
 #define THREADS_MAX 4096
 
-/* /proc/TID/status: some 1500 bytes, and the list of supplementary groups. */
-#define STATUS_MAX 65536
+/* /proc/TID/status: some 1500 bytes, and the list of supplementary groups (NGROUPS_MAX). */
+#define STATUS_MAX (1 << 20)
 
 #define NSEC_PER_SEC G_GUINT64_CONSTANT(1000000000)
 
@@ -82,13 +82,13 @@ pid_t pv_status_nspid(const char *text, guint depth)
 
 static pid_t read_nspid(PvHost *host, pid_t tid, guint depth)
 {
-    g_autofree char *text = g_malloc(STATUS_MAX);
+    g_autoptr(GString) text = g_string_new(NULL);
     char path[32];
 
     g_snprintf(path, sizeof path, "%d/status", (int)tid);
-    if (pv_read_text_at(pv_host_procfs(host), path, text, STATUS_MAX) < 0)
+    if (pv_read_all_at(pv_host_procfs(host), path, text, STATUS_MAX) < 0)
         return 0;
-    return pv_status_nspid(text, depth);
+    return pv_status_nspid(text->str, depth);
 }
 
 /* The newest thread stays the newest when it has ended: pids go up. */

@@ -108,6 +108,8 @@ static int take_memory(Supervisor *self)
     r = pv_shared_new(&self->shared);
     if (r == 0)
         r = pv_shared_salvage(fd, self->shared.memory);
+    if (r == 0) /* at least this one */
+        self->shared.memory->status.n_upgrades = 1;
     close(fd);
     return r;
 }
@@ -203,6 +205,7 @@ void pv_hand_over(Supervisor *self)
     char text[128];
 
     pv_worker_drop(&self->standby);
+    pv_helper_stop(self);
     self->shared.memory->status.n_upgrades++;
     snprintf(text, sizeof text, "%d %d %d %d", self->mount.lock_fd, self->fuse_fd, self->shared.fd,
              (int)self->active.pid);
@@ -214,6 +217,7 @@ void pv_hand_over(Supervisor *self)
     keep_open(self, false);
     unsetenv(RESUME_VARIABLE);
     unsetenv(LOCK_VARIABLE);
+    pv_helper_start(self);
 }
 
 bool pv_take_over(Supervisor *self)

@@ -18,6 +18,7 @@ typedef struct {
     bool is_retiring;      /* it was asked to end */
     uint64_t kill_at_msec; /* when it is killed for not ending; 0: never */
     bool was_hung;
+    uint64_t since_msec;    /* when it was started, or told to go */
     uint64_t served_before; /* requests served by all when it was told to go */
 } Worker;
 
@@ -48,6 +49,10 @@ typedef struct {
     Worker active, standby;
     Companion companion;
     bool is_announced; /* it was said that we are ready */
+
+    Worker helper;           /* attaches to containers; has only pid and pidfd */
+    uint64_t helper_at_msec; /* when it is started again; 0: it runs, or there is to be none */
+    uint64_t helper_start_msec, helper_pause_msec;
 
     bool has_served; /* since this supervisor was started */
     bool is_stopping;
@@ -87,12 +92,24 @@ uint64_t pv_now_msec(void);
 /* Start a worker; it waits to be told to go. `path`: the program, NULL for the one that is running.
  * Returns 0 or a negative errno. */
 int pv_worker_start(Supervisor *self, const char *path, Worker *ret_worker);
+/* Start a process of this program with `mode` before its arguments, which ends when we do. Returns
+ * 0 or a negative errno. */
+int pv_worker_spawn(Supervisor *self, const char *mode, Worker *ret_worker);
 void pv_worker_signal(const Worker *worker, int signal_number);
 /* Kill it, without more ado, and forget it. */
 void pv_worker_drop(Worker *worker);
 void pv_worker_clear(Worker *worker);
 /* Run the helper that takes the views out of containers, for some seconds at most. */
 void pv_worker_detach_views(Supervisor *self);
+
+/* ---- helper.c: the process that attaches to containers as they come ---- */
+
+/* Start it, when there is to be one. */
+void pv_helper_start(Supervisor *self);
+/* It has ended: it is started again after a pause. */
+void pv_helper_on_end(Supervisor *self);
+/* Have it end, and wait for that. */
+void pv_helper_stop(Supervisor *self);
 
 /* ---- companion.c: the process that serves the cgroup tree ---- */
 
@@ -125,7 +142,8 @@ void pv_unstore_fds(void);
 
 /* ---- watch.c: what is wrong with workers ---- */
 
-/* Look at the worker's age; kill it when it hangs. */
+/* Look at how long the worker has been at what it does, and the standby at its start; kill one that
+ * hangs. */
 void pv_watch(Supervisor *self);
 void pv_watch_reset(Supervisor *self);
 /* A worker has ended: count it, find out what it died of, and decide what is done. `status` is that

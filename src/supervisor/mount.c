@@ -27,6 +27,7 @@
 #define PV_MOUNT_SOURCE    "procview"
 #define PROBE_TIMEOUT_MSEC 2000
 #define DEAD_MOUNTS_MAX    16
+#define LOCK_WAITS         10
 
 static PvMountResult fail(PvMount *mount, PvMountResult result, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -231,6 +232,35 @@ static PvMountResult resolve_mountpoint(PvMount *mount, const char *path)
     return PV_MOUNT_OK;
 }
 
+static int is_below(const char *path, const char *directory)
+{
+    size_t length = strlen(directory);
+
+    return strncmp(path, directory, length) == 0 && (path[length] == '\0' || path[length] == '/');
+}
+
+/* A daemon that looks for what it needs on its own mount waits for itself, for ever. */
+static PvMountResult refuse_needed_paths(PvMount *mount, const char *state_dir)
+{
+    char program[PATH_MAX] = "", state[PATH_MAX];
+    const char *needed[] = {"/proc", "/sys", "/dev", program, state};
+
+    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
+        program[0] = '\0';
+    if (realpath(state_dir, state) == NULL)
+        snprintf(state, sizeof state, "%s", state_dir);
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        if (is_below(needed[i], mount->mountpoint))
+            return fail(mount, PV_MOUNT_FAILED, "%s: cannot be the mount point: procviewd needs %s",
+                        mount->mountpoint, needed[i]);
+    }
+    if (is_below(mount->mountpoint, "/proc") || is_below(mount->mountpoint, "/sys"))
+        return fail(mount, PV_MOUNT_FAILED,
+                    "%s: cannot be the mount point: it is the kernel's own, which procviewd reads",
+                    mount->mountpoint);
+    return PV_MOUNT_OK;
+}
+
 /* ---- the lock ---- */
 
 /* The slashes of the path become '-', its '-' and '%' are escaped: one name a path. */
@@ -258,6 +288,9 @@ int pv_mount_state_path(const char *state_dir, const char *prefix, const char *m
  */
 static int lock(PvMount *mount)
 {
+    const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    int n_waits = 0;
+
     for (int i = 0; i < 100; i++) {
         struct stat by_fd, by_name;
         int fd = open(mount->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -268,7 +301,11 @@ static int lock(PvMount *mount)
         if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
             saved_errno = errno;
             close(fd);
-            return -saved_errno;
+            if (saved_errno != EWOULDBLOCK || n_waits++ == LOCK_WAITS)
+                return -saved_errno;
+            /* Its owner may have died while it started a process, which has yet to let go of it. */
+            nanosleep(&pause, NULL);
+            continue;
         }
         if (fstat(fd, &by_fd) == 0 && stat(mount->lock_path, &by_name) == 0 &&
             by_fd.st_ino == by_name.st_ino && by_fd.st_dev == by_name.st_dev) {
@@ -388,6 +425,8 @@ PvMountResult pv_mount_lock(PvMount *mount, const char *mountpoint, const char *
     result = open_device(mount);
     if (result == PV_MOUNT_OK)
         result = resolve_mountpoint(mount, mountpoint);
+    if (result == PV_MOUNT_OK)
+        result = refuse_needed_paths(mount, state_dir);
     if (result == PV_MOUNT_OK)
         result = take_lock(mount, state_dir);
     if (result != PV_MOUNT_OK)

@@ -23,7 +23,7 @@
 #define PREFAULT_BYTES 8192
 
 _Static_assert(sizeof MAGIC == sizeof((PvSharedMemory *)NULL)->magic, "magic");
-_Static_assert(sizeof(PvSharedHandle) == 64, "a cache line");
+_Static_assert(sizeof(PvSharedHandle) % 64 == 0, "whole cache lines");
 _Static_assert(sizeof(PvSharedSlot) % 4096 == 0, "whole pages");
 
 off_t pv_shared_text_offset(uint32_t handle, unsigned int which)

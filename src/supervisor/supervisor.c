@@ -59,6 +59,7 @@ static void promote(Supervisor *self)
     self->active = self->standby;
     self->standby = (Worker){.pidfd = -1, .control = -1};
     self->active.is_told_to_go = true;
+    self->active.since_msec = pv_now_msec();
     status_of(self)->standby_pid = 0;
     status_of(self)->worker_pid = self->active.pid;
     pv_watch_reset(self);
@@ -117,6 +118,7 @@ static void on_serving(Supervisor *self)
         self->has_served = true;
         pv_companion_attend(self);
         announce(self);
+        pv_helper_start(self);
     }
     if (self->is_upgrading && self->active.is_new_program) {
         self->is_upgrading = false;
@@ -242,6 +244,16 @@ static void begin_upgrade(Supervisor *self)
     start_standby(self, self->program);
 }
 
+/* The worker looks at it at each read, and so does the next one. */
+static void toggle_host(Supervisor *self)
+{
+    bool shows_host = status_of(self)->shows_host == 0;
+
+    __atomic_store_n(&status_of(self)->shows_host, shows_host, __ATOMIC_RELAXED);
+    say_info("SIGUSR2: %s", shows_host ? "everybody is shown the kernel's own files"
+                                       : "containers are shown their own values again");
+}
+
 static void begin_end(Supervisor *self, bool leave)
 {
     int r;
@@ -251,6 +263,7 @@ static void begin_end(Supervisor *self, bool leave)
     self->is_stopping = true;
     pv_notify("STOPPING=1");
     pv_worker_drop(&self->standby);
+    pv_helper_stop(self);
     pv_companion_stop(self, leave);
     if (leave) {
         self->is_leaving = true;
@@ -289,6 +302,9 @@ static void read_signals(Supervisor *self)
             if (!self->is_stopping && !self->is_upgrading)
                 begin_upgrade(self);
             break;
+        case SIGUSR2:
+            toggle_host(self);
+            break;
         default: /* SIGCHLD: told by the process descriptors, too */
             break;
         }
@@ -324,6 +340,8 @@ static void on_tick(Supervisor *self)
         self->standby_at_msec = 0;
         start_standby(self, NULL);
     }
+    if (self->helper_at_msec != 0 && now >= self->helper_at_msec)
+        pv_helper_start(self);
     if (manager_msec != 0 && now - self->told_manager_msec >= manager_msec) {
         self->told_manager_msec = now;
         pv_notify("WATCHDOG=1");
@@ -348,6 +366,7 @@ static int run(Supervisor *self)
             {.fd = self->standby.pid != 0 ? self->standby.pidfd : -1, .events = POLLIN},
             {.fd = self->standby.control, .events = POLLIN},
             {.fd = self->signal_fd, .events = POLLIN},
+            {.fd = self->helper.pid != 0 ? self->helper.pidfd : -1, .events = POLLIN},
             {.fd = self->companion.ready_fd, .events = POLLIN},
             {.fd = pv_companion_end_fd(self), .events = POLLIN},
         };
@@ -365,8 +384,10 @@ static int run(Supervisor *self)
         else if (n > 0 && fds[4].revents != 0)
             read_signals(self);
         else if (n > 0 && fds[5].revents != 0)
-            pv_companion_on_ready(self);
+            pv_helper_on_end(self);
         else if (n > 0 && fds[6].revents != 0)
+            pv_companion_on_ready(self);
+        else if (n > 0 && fds[7].revents != 0)
             pv_companion_on_end(self);
         announce(self);
         on_tick(self);
@@ -486,6 +507,7 @@ int pv_supervise(const PvSuperviseOptions *options)
                         .exit_status = -1,
                         .shared = {.fd = -1},
                         .mount = {.fuse_fd = -1, .lock_fd = -1},
+                        .helper = {.pidfd = -1, .control = -1},
                         .active = {.pidfd = -1, .control = -1},
                         .standby = {.pidfd = -1, .control = -1},
                         .companion = {.pidfd = -1, .ready_fd = -1}};
@@ -495,6 +517,7 @@ int pv_supervise(const PvSuperviseOptions *options)
         /* Readers and the manager know that we serve. */
         self.has_served = self.is_announced = true;
         pv_store_fds(&self);
+        pv_helper_start(&self);
         pv_companion_attend(&self);
     } else if (take_mount(&self) < 0) {
         return EXIT_FAILURE;
@@ -503,6 +526,7 @@ int pv_supervise(const PvSuperviseOptions *options)
     run(&self);
 
     pv_worker_drop(&self.standby);
+    pv_helper_stop(&self);
     if (self.exit_status != 0) {
         pv_companion_stop(&self, false);
         pv_unstore_fds();

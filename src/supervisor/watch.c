@@ -17,6 +17,7 @@
 #define SAFE_MAX_MSEC      3600000
 #define PAUSE_MSEC         1000
 #define BARREN_PAUSE_AFTER 3
+#define START_WAIT_MSEC    5000
 
 static const char *const END_NAMES[PV_END_KINDS] = {
     [PV_END_KILLED] = "was killed (by somebody, or for want of memory)",
@@ -50,12 +51,29 @@ static uint64_t age_msec(Watch *watch, uint64_t value, uint64_t now)
     return now - watch->since_msec;
 }
 
-static void kill_hung(Supervisor *self, const char *what)
+static void kill_hung(Supervisor *self, const char *what, uint64_t limit)
 {
     say_warning("the worker %s for more than %u seconds: it is killed", what,
-                self->options->watchdog_sec);
+                (unsigned)(limit / 1000));
     self->active.was_hung = true;
     pv_worker_signal(&self->active, SIGKILL);
+}
+
+/* Starting takes as long as the machine is slow, not as long as somebody wants to wait for a read.
+ */
+static void watch_start(Supervisor *self, uint64_t now, uint64_t limit)
+{
+    if (limit < START_WAIT_MSEC)
+        limit = START_WAIT_MSEC;
+    if (self->active.pid != 0 && self->active.is_told_to_go && !self->active.is_serving &&
+        !self->active.was_hung && now - self->active.since_msec > limit)
+        kill_hung(self, "has not begun to serve", limit);
+    if (self->standby.pid != 0 && !self->standby.is_ready && !self->standby.was_hung &&
+        now - self->standby.since_msec > limit) {
+        say_warning("the standby has not got ready: it is killed");
+        self->standby.was_hung = true;
+        pv_worker_signal(&self->standby, SIGKILL);
+    }
 }
 
 void pv_watch(Supervisor *self)
@@ -65,6 +83,8 @@ void pv_watch(Supervisor *self)
     uint64_t beat = __atomic_load_n(&memory->status.heartbeat, __ATOMIC_RELAXED);
     bool hangs = false;
 
+    if (limit != 0)
+        watch_start(self, now, limit);
     if (limit == 0 || self->active.pid == 0 || !self->active.is_serving || self->active.was_hung ||
         self->active.is_retiring)
         return;
@@ -79,12 +99,21 @@ void pv_watch(Supervisor *self)
     }
     /* It beats each second. */
     if (hangs)
-        kill_hung(self, "has been busy with one request");
+        kill_hung(self, "has been busy with one request", limit);
     else if (age_msec(&self->heartbeat, beat, now) > limit + 1500)
-        kill_hung(self, "has not moved");
+        kill_hung(self, "has not moved", limit);
 }
 
 /* ---- ends ---- */
+
+/* What it said itself. UNKNOWN when it was not asked: SIGKILL, or a signal in its first moments. */
+static PvCrashKind crash_of(const Supervisor *self, const Worker *worker)
+{
+    const PvCrash *crash = &self->shared.memory->crash;
+    uint32_t kind = __atomic_load_n(&crash->kind, __ATOMIC_ACQUIRE);
+
+    return crash->pid == worker->pid ? (PvCrashKind)kind : PV_CRASH_UNKNOWN;
+}
 
 static PvEndKind kind_of(const Supervisor *self, const Worker *worker, int code, int status)
 {
@@ -95,18 +124,19 @@ static PvEndKind kind_of(const Supervisor *self, const Worker *worker, int code,
     if (code == CLD_EXITED) /* it ends like that when somebody sends it SIGTERM */
         return status == 0 ? PV_END_KILLED : PV_END_EXITED;
     if (code == 0)
-        return self->shared.memory->crash.kind != PV_CRASH_UNKNOWN ? PV_END_CRASHED : PV_END_KILLED;
+        return crash_of(self, worker) != PV_CRASH_UNKNOWN ? PV_END_CRASHED : PV_END_KILLED;
     return status == SIGKILL || status == SIGTERM ? PV_END_KILLED : PV_END_CRASHED;
 }
 
-/* Remember which request it was; when the worker could not say, any of them may have been. */
-static void blame(Supervisor *self)
+/* Remember which request it was; when a worker that served could not say, any of them may have
+ * been. */
+static void blame(Supervisor *self, const Worker *worker, PvCrashKind crash)
 {
     PvSharedMemory *memory = self->shared.memory;
 
-    if (memory->crash.kind == PV_CRASH_REQUEST) {
+    if (crash == PV_CRASH_REQUEST) {
         pv_shared_poison_add(memory, memory->crash.unique);
-    } else if (memory->crash.kind == PV_CRASH_UNKNOWN) {
+    } else if (crash == PV_CRASH_UNKNOWN && worker->is_serving) {
         for (int i = 0; i < PV_SHARED_SLOTS; i++) {
             uint64_t unique = pv_shared_slot_unique(&memory->slots[i]);
             if (unique != 0)
@@ -158,8 +188,9 @@ void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
 {
     PvSharedMemory *memory = self->shared.memory;
     PvEndKind kind = kind_of(self, worker, code, status);
+    PvCrashKind crash = crash_of(self, worker);
     bool is_own_fault = kind == PV_END_EXITED ||
-                        (kind == PV_END_CRASHED && memory->crash.kind != PV_CRASH_OUTSIDE) ||
+                        (kind == PV_END_CRASHED && crash != PV_CRASH_OUTSIDE) ||
                         (kind == PV_END_KILLED && !worker->is_serving);
     bool is_barren = is_own_fault && count_served(memory) == worker->served_before;
     uint64_t now = pv_now_msec();
@@ -169,14 +200,17 @@ void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
         return;
     describe(worker, kind, code, status);
     if (kind == PV_END_CRASHED)
-        blame(self);
-    self->n_barren = is_barren ? self->n_barren + 1 : is_own_fault ? self->n_barren : 0;
+        blame(self, worker, crash);
+    self->n_barren = is_barren ? self->n_barren + 1 : 0;
     if (self->is_safe) {
         if (self->n_barren > BARREN_PAUSE_AFTER)
             self->start_at_msec = now + PAUSE_MSEC;
         return;
     }
-    if (self->n_barren >= BARREN_MAX)
+    /* Readers have waited long enough. */
+    if (kind == PV_END_HUNG && !worker->is_serving)
+        become_safe(self, "a worker hangs before it serves anything", now);
+    else if (self->n_barren >= BARREN_MAX)
         become_safe(self, "workers die before they serve anything", now);
     else if (is_own_fault && crashes_often(self, now))
         become_safe(self, "workers crash too often", now);

@@ -96,7 +96,25 @@ int pv_worker_start(Supervisor *self, const char *path, Worker *ret_worker)
     *ret_worker = (Worker){.pid = pid,
                            .pidfd = pv_sys_pidfd_open(pid, 0),
                            .control = sockets[0],
+                           .since_msec = pv_now_msec(),
                            .is_new_program = path != NULL};
+    return 0;
+}
+
+int pv_worker_spawn(Supervisor *self, const char *mode, Worker *ret_worker)
+{
+    const char *argv[ARGUMENTS_MAX];
+    pid_t pid;
+
+    fill_arguments(self, mode, argv);
+    pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        become(NULL, (char *const *)argv);
+    }
+    if (pid < 0)
+        return -errno;
+    *ret_worker = (Worker){.pid = pid, .pidfd = pv_sys_pidfd_open(pid, 0), .control = -1};
     return 0;
 }
 

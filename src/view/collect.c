@@ -182,6 +182,11 @@ static int read_usage(const PvCollector *collector, PvContainer *container, PvCp
                               snapshot->uptime_nsec + USAGE_SKEW_NSEC)
             break;
     }
+    /* It shares the root cgroup with the machine there: what it used is not known, and 0. */
+    if (result == -ENODATA) {
+        *ret_usage = g_new0(PvCpuUsage, 1);
+        result = 0;
+    }
     return result;
 }
 
@@ -286,7 +291,7 @@ static int fill_memory(const PvCollector *collector, PvContainer *container,
     if (result < 0)
         return result;
     gboolean has_swap = meminfo_number(collection, "SwapTotal") > 0;
-    collection->snapshot.swap_total_memsw = collector->options.swap_total_memsw;
+    collection->snapshot.swap_total = collector->options.swap_total;
     return pv_cgroup_read_memory(container->cgroup, has_swap, &collection->snapshot.memory);
 }
 
@@ -334,6 +339,18 @@ static int fill_pressure_memory(const PvCollector *collector G_GNUC_UNUSED, PvCo
     return fill_pressure(container, PV_PRESSURE_MEMORY, collection);
 }
 
+static int fill_pressure_irq(const PvCollector *collector G_GNUC_UNUSED, PvContainer *container,
+                             PvCollection *collection)
+{
+    return fill_pressure(container, PV_PRESSURE_IRQ, collection);
+}
+
+static int fill_pids(const PvCollector *collector G_GNUC_UNUSED, PvContainer *container,
+                     PvCollection *collection)
+{
+    return pv_cgroup_read_pids(container->cgroup, &collection->snapshot.pids);
+}
+
 static int fill_pressure_io(const PvCollector *collector G_GNUC_UNUSED, PvContainer *container,
                             PvCollection *collection)
 {
@@ -342,25 +359,44 @@ static int fill_pressure_io(const PvCollector *collector G_GNUC_UNUSED, PvContai
 
 /* ---- the host's texts ---- */
 
-static int fill_host_cpuinfo(const PvCollector *collector, PvContainer *container G_GNUC_UNUSED,
-                             PvCollection *collection)
-{
-    return share_text(collector, PV_HOST_CPUINFO, CPUINFO_AGE_NSEC, collection,
-                      &collection->snapshot.host_cpuinfo);
-}
+/* Texts that readers share for a while. */
+static const struct {
+    PvSection section;
+    PvHostFile file;
+    guint64 max_age_nsec;
+    gsize offset; /* of the text in a snapshot */
+} HOST_TEXTS[] = {
+#define TEXT(name, member, max_age_nsec)                                                           \
+    {                                                                                              \
+        PV_SECTION_HOST_##name, PV_HOST_##name, max_age_nsec, G_STRUCT_OFFSET(PvSnapshot, member)  \
+    }
+    TEXT(CPUINFO, host_cpuinfo, CPUINFO_AGE_NSEC),
+    TEXT(STAT, host_stat, LINES_AGE_NSEC),
+    TEXT(VMSTAT, host_vmstat, LINES_AGE_NSEC),
+    TEXT(INTERRUPTS, host_interrupts, LINES_AGE_NSEC),
+    TEXT(SOFTIRQS, host_softirqs, LINES_AGE_NSEC),
+    TEXT(SCHEDSTAT, host_schedstat, LINES_AGE_NSEC),
+    TEXT(SLABINFO, host_slabinfo, LINES_AGE_NSEC),
+    TEXT(PARTITIONS, host_partitions, 0),
+    TEXT(PID_MAX, host_pid_max, 0),
+    TEXT(THREADS_MAX, host_threads_max, 0),
+#undef TEXT
+};
 
-static int fill_host_stat(const PvCollector *collector, PvContainer *container G_GNUC_UNUSED,
-                          PvCollection *collection)
+static int fill_host_texts(const PvCollector *collector, PvSections sections,
+                           PvCollection *collection)
 {
-    return share_text(collector, PV_HOST_STAT, LINES_AGE_NSEC, collection,
-                      &collection->snapshot.host_stat);
-}
-
-static int fill_host_vmstat(const PvCollector *collector, PvContainer *container G_GNUC_UNUSED,
-                            PvCollection *collection)
-{
-    return share_text(collector, PV_HOST_VMSTAT, LINES_AGE_NSEC, collection,
-                      &collection->snapshot.host_vmstat);
+    for (guint i = 0; i < G_N_ELEMENTS(HOST_TEXTS); i++) {
+        if (!(sections & HOST_TEXTS[i].section))
+            continue;
+        const char **str = G_STRUCT_MEMBER_P(&collection->snapshot, HOST_TEXTS[i].offset);
+        int result =
+            share_text(collector, HOST_TEXTS[i].file, HOST_TEXTS[i].max_age_nsec, collection, str);
+        if (result < 0)
+            return result;
+        collection->snapshot.valid |= HOST_TEXTS[i].section;
+    }
+    return 0;
 }
 
 static int fill_host_diskstats(const PvCollector *collector, PvContainer *container G_GNUC_UNUSED,
@@ -395,9 +431,8 @@ static const struct {
     {PV_SECTION_PRESSURE_CPU, fill_pressure_cpu, TRUE},
     {PV_SECTION_PRESSURE_MEMORY, fill_pressure_memory, TRUE},
     {PV_SECTION_PRESSURE_IO, fill_pressure_io, TRUE},
-    {PV_SECTION_HOST_CPUINFO, fill_host_cpuinfo, FALSE},
-    {PV_SECTION_HOST_STAT, fill_host_stat, FALSE},
-    {PV_SECTION_HOST_VMSTAT, fill_host_vmstat, FALSE},
+    {PV_SECTION_PRESSURE_IRQ, fill_pressure_irq, TRUE},
+    {PV_SECTION_PIDS, fill_pids, TRUE},
     {PV_SECTION_HOST_DISKSTATS, fill_host_diskstats, FALSE},
 };
 
@@ -430,7 +465,7 @@ int pv_collect(const PvCollector *collector, PvContainer *container, PvSections 
         else if (result != -ENODATA || !can_do_without(sections, i))
             return result;
     }
-    return 0;
+    return fill_host_texts(collector, sections, collection);
 }
 
 int pv_collector_init(PvCollector *collector, PvHost *host, const PvViewOptions *options)

@@ -9,7 +9,9 @@
 #include "procview/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 /* cpuinfo and stat of the largest machines. */
 #define TEXT_MAX (16 * 1024 * 1024)
@@ -35,6 +37,17 @@ static const struct {
     {"sys/devices/system/cpu/online", PV_HOST_CPU_ONLINE},
     {"sys/devices/system/cpu/possible", PV_HOST_CPU_POSSIBLE},
 };
+
+gboolean pv_row_is_on_host(const PvRow *row, const PvHost *host)
+{
+    gboolean in_proc = g_str_has_prefix(row->host_path, "proc/");
+    const char *path = row->host_path + strlen(in_proc ? "proc/" : "sys/");
+    pv_autofd int fd = openat(in_proc ? pv_host_procfs(host) : pv_host_sysfs(host), path,
+                              O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    char byte;
+
+    return fd >= 0 && pread(fd, &byte, 1, 0) >= 0;
+}
 
 static int read_text(const PvHost *host, const char *path, GString *out)
 {

@@ -9,7 +9,7 @@
 
 #define MASK(controller) (1u << PV_CONTROLLER_##controller)
 
-/* What makes the CPU set, and what makes the numbers that are shown for its members. */
+/* What makes the CPU set. */
 #define CPU_SET_CONTROLLERS (MASK(CPU) | MASK(CPUSET))
 
 /*
@@ -37,6 +37,16 @@ static const PvRow ROWS[] = {
         .help = "the container's own I/O on each block device that it used",
     },
     {
+        .path = "proc/interrupts",
+        .number = 15,
+        .mode = 0444,
+        .sections = PV_SECTION_CPUS | PV_SECTION_HOST_INTERRUPTS,
+        .is_optional = TRUE,
+        .render = pv_render_interrupts,
+        .host_path = "proc/interrupts",
+        .help = "a column for each of the container's CPUs; counts are 0",
+    },
+    {
         .path = "proc/loadavg",
         .number = 3,
         .mode = 0444,
@@ -57,6 +67,16 @@ static const PvRow ROWS[] = {
         .help = "memory and swap: the limits, and what the container uses",
     },
     {
+        .path = "proc/partitions",
+        .number = 16,
+        .mode = 0444,
+        .sections = PV_SECTION_IO | PV_SECTION_HOST_PARTITIONS,
+        .is_optional = TRUE,
+        .render = pv_render_partitions,
+        .host_path = "proc/partitions",
+        .help = "the block devices that the container used",
+    },
+    {
         .path = "proc/pressure/cpu",
         .number = 5,
         .mode = 0666,
@@ -75,6 +95,16 @@ static const PvRow ROWS[] = {
         .help = "time that the container's tasks waited for I/O",
     },
     {
+        .path = "proc/pressure/irq",
+        .number = 17,
+        .mode = 0666,
+        .sections = PV_SECTION_PRESSURE_IRQ,
+        .is_optional = TRUE,
+        .render = pv_render_pressure_irq,
+        .host_path = "proc/pressure/irq",
+        .help = "time that the container's tasks lost to interrupts",
+    },
+    {
         .path = "proc/pressure/memory",
         .number = 7,
         .mode = 0666,
@@ -84,12 +114,41 @@ static const PvRow ROWS[] = {
         .help = "time that the container's tasks waited for memory",
     },
     {
+        .path = "proc/schedstat",
+        .number = 18,
+        .mode = 0444,
+        .sections = PV_SECTION_CPUS | PV_SECTION_HOST_SCHEDSTAT,
+        .is_optional = TRUE,
+        .render = pv_render_schedstat,
+        .host_path = "proc/schedstat",
+        .help = "a row for each of the container's CPUs; counts are 0",
+    },
+    {
+        .path = "proc/slabinfo",
+        .number = 19,
+        .mode = 0400,
+        .sections = PV_SECTION_HOST_SLABINFO,
+        .is_optional = TRUE,
+        .render = pv_render_slabinfo,
+        .host_path = "proc/slabinfo",
+        .help = "only its heading",
+    },
+    {
+        .path = "proc/softirqs",
+        .number = 20,
+        .mode = 0444,
+        .sections = PV_SECTION_CPUS | PV_SECTION_HOST_SOFTIRQS,
+        .is_optional = TRUE,
+        .render = pv_render_softirqs,
+        .host_path = "proc/softirqs",
+        .help = "a column for each of the container's CPUs; counts are 0",
+    },
+    {
         .path = "proc/stat",
         .number = 8,
         .mode = 0444,
         .sections = PV_SECTION_CPUS | PV_SECTION_CPU_TICKS | PV_SECTION_UPTIME | PV_SECTION_LOAD |
                     PV_SECTION_HOST_STAT,
-        .controllers = CPU_SET_CONTROLLERS | MASK(CPUACCT),
         .render = pv_render_stat,
         .host_path = "proc/stat",
         .help = "CPU time used by the container, and stolen from it by its quota",
@@ -105,11 +164,32 @@ static const PvRow ROWS[] = {
         .help = "the swap space of meminfo, as one line",
     },
     {
+        .path = "proc/sys/kernel/pid_max",
+        .number = 21,
+        .mode = 0644,
+        .sections = PV_SECTION_PIDS | PV_SECTION_HOST_PID_MAX,
+        .controllers = MASK(PIDS),
+        .is_optional = TRUE,
+        .render = pv_render_pid_max,
+        .host_path = "proc/sys/kernel/pid_max",
+        .help = "the container's limit of tasks, where that is lower",
+    },
+    {
+        .path = "proc/sys/kernel/threads-max",
+        .number = 22,
+        .mode = 0644,
+        .sections = PV_SECTION_PIDS | PV_SECTION_HOST_THREADS_MAX,
+        .controllers = MASK(PIDS),
+        .is_optional = TRUE,
+        .render = pv_render_threads_max,
+        .host_path = "proc/sys/kernel/threads-max",
+        .help = "the container's limit of tasks, where that is lower",
+    },
+    {
         .path = "proc/uptime",
         .number = 10,
         .mode = 0444,
         .sections = PV_SECTION_UPTIME | PV_SECTION_IDLE,
-        .controllers = MASK(TASKS),
         .render = pv_render_uptime,
         .host_path = "proc/uptime",
         .help = "time since the container started, and the idle time of its CPUs",

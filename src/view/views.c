@@ -111,6 +111,12 @@ static void note_fallback(PvViews *views, PvContainer *container, const char *pa
 
 /* ---- public ---- */
 
+int pv_views_render_kernels_own(PvViews *views, const PvRow *row, GString *out)
+{
+    count(&views->counters.renders);
+    return pv_kernels_own(views->host, NULL, row, out);
+}
+
 int pv_views_render(PvViews *views, PvContainer *container, const PvRow *row, GString *out)
 {
     int result = -ESRCH;

@@ -89,8 +89,8 @@ static PvtDaemon *disturb(PvtReaders *run, PvtDaemon *daemon, guint number)
         run->daemon = daemon;
         return daemon;
     default:
-        pvt_kill_workers(run, 5);
-        return daemon;
+        pvt_kill_at_random(run, 5);
+        return run->daemon;
     }
 }
 

@@ -5,22 +5,24 @@
 set -eu
 build=$1
 root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+trap 'rm -rf "$root" "$root.got" "$root.expected"' EXIT
 option() {
     meson introspect --buildoptions "$build" | python3 -c "
 import json, sys
 print({o['name']: o['value'] for o in json.load(sys.stdin)}['$1'])"
 }
 prefix=$(option prefix)
-if [ "$prefix" = /usr ] || [ "$(option lxcfs-name)" = True ] || [ "$(option sysconfdir)" != /etc ]; then
-    echo "SKIP: the list of files is that of a build with the usual options"
+etc=$(option sysconfdir)
+[ "${etc#/}" != "$etc" ] || etc=$prefix/$etc
+if [ "$prefix" = /usr ] || [ "$(option lxcfs-name)" = True ]; then
+    echo "SKIP: the list of files is that of a prefix that is not /usr, without -Dlxcfs-name=true"
     exit 77
 fi
 DESTDIR=$root meson install -C "$build" --no-rebuild --quiet
 (cd "$root" && find . ! -type d -printf '%P %#m\n' | sort) >"$root.got"
 cat >"$root.expected" <<END
-etc/procview/lxcfs-compat.conf 0644
-etc/procview/procview.conf 0644
+${etc#/}/procview/lxcfs-compat.conf 0644
+${etc#/}/procview/procview.conf 0644
 ${prefix#/}/bin/procview 0755
 ${prefix#/}/bin/procview-runtime 0755
 ${prefix#/}/lib/systemd/system/procview-cgroup.service 0644
@@ -32,10 +34,16 @@ ${prefix#/}/share/bash-completion/completions/procview 0644
 ${prefix#/}/share/bash-completion/completions/procviewd 0777
 ${prefix#/}/share/man/man1/procview.1 0644
 ${prefix#/}/share/man/man5/procview.conf.5 0644
+${prefix#/}/share/man/man8/procview-hook.8 0644
+${prefix#/}/share/man/man8/procview-runtime.8 0644
 ${prefix#/}/share/man/man8/procviewd.8 0644
 ${prefix#/}/share/procview/examples/service-with-views.conf 0644
 ${prefix#/}/share/procview/hooks/procview-always.json 0644
 ${prefix#/}/share/procview/hooks/procview-annotation.json 0644
+${prefix#/}/share/procview/kubernetes/README.md 0644
+${prefix#/}/share/procview/kubernetes/daemonset.yaml 0644
+${prefix#/}/share/procview/kubernetes/pod.yaml 0644
+${prefix#/}/share/procview/kubernetes/runtimeclass.yaml 0644
 ${prefix#/}/share/procview/lxc/procview.conf 0644
 ${prefix#/}/share/procview/podman/50-procview.conf 0644
 ${prefix#/}/share/zsh/site-functions/_procview 0644
@@ -52,10 +60,10 @@ understood() {
     "$root$prefix/sbin/procviewd" --config "$1" --threads=never 2>&1 | grep -q 'of --threads' ||
         { echo "FAIL: $1 is not understood"; exit 1; }
 }
-understood "$root/etc/procview/procview.conf"
-understood "$root/etc/procview/lxcfs-compat.conf"
+understood "$root$etc/procview/procview.conf"
+understood "$root$etc/procview/lxcfs-compat.conf"
 # Its examples too: all of them that have a value.
-sed 's/^#\([a-z-]*=.\)/\1/' "$root/etc/procview/procview.conf" >"$root/all.conf"
+sed 's/^#\([a-z-]*=.\)/\1/' "$root$etc/procview/procview.conf" >"$root/all.conf"
 [ "$(grep -c '^[a-z]' "$root/all.conf")" -gt 5 ] || { echo "FAIL: procview.conf has no examples"; exit 1; }
 understood "$root/all.conf"
 if command -v systemd-analyze >/dev/null; then

@@ -1,9 +1,9 @@
 #!/bin/bash
 # The manual pages: no warning of the formatter, and everything that the programs offer is in them.
 #
-#   manuals.sh FOLDER PROCVIEW PROCVIEWD
+#   manuals.sh FOLDER PROCVIEW PROCVIEWD PROCVIEW-HOOK
 set -eu
-folder=$1 procview=$2 procviewd=$3
+folder=$1 procview=$2 procviewd=$3 hook=$4
 export LC_ALL=C.UTF-8
 status=0
 
@@ -12,7 +12,7 @@ wrong() {
     status=1
 }
 
-for page in procview.1 procviewd.8 procview.conf.5; do
+for page in procview.1 procviewd.8 procview.conf.5 procview-runtime.8 procview-hook.8; do
     if command -v mandoc >/dev/null; then
         messages=$(mandoc -T lint -W warning "$folder/$page") || wrong "$page: mandoc: $messages"
     else
@@ -46,6 +46,12 @@ for option in $("$procviewd" --help | options_of); do
     --config | --standalone | --only-cgroup-tree | --version | --help) ;;
     *) has procview.conf.5 "${option#--} =" ;;
     esac
+done
+for option in $("$hook" --help | options_of); do
+    has procview-hook.8 "$option"
+done
+for key in path hook views strict time-namespace; do
+    has procview-runtime.8 "$key ="
 done
 for file in $("$procview" show --list | sed -n '2,$s/ .*//p'); do
     has procview.1 "/$file"

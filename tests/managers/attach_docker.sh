@@ -3,35 +3,16 @@
 # unprivileged, restarted.
 
 stop_manager() {
-    [ -z "${dockerd_pid:-}" ] || {
-        docker ps -q | xargs -r "$docker" rm -f >/dev/null 2>&1
-        end_process "$dockerd_pid"
-    }
-    [ -n "${had_docker:-}" ] || rmdir /sys/fs/cgroup/{,*/}docker 2>/dev/null
+    stop_dockerd
 }
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/docker.sh"
 
-# The client must be of the daemon's age: Debian's is in /usr/bin, beside its dockerd.
-docker=/usr/bin/docker
-need_root
-need_static_busybox
-command -v dockerd >/dev/null && [ -x $docker ] || skip "docker is not installed (docker.io)"
-had_docker=$(ls -d /sys/fs/cgroup/{,*/}docker 2>/dev/null || true)
-export DOCKER_HOST=unix://$work/docker.sock
-export DOCKER_CONFIG=$work/config
-mkdir "$work/bin" && ln -s $docker "$work/bin/docker"
-export PATH="$work/bin:$PATH" # procview asks the docker that it finds first
-
-dockerd --iptables=false --ip6tables=false --bridge=none --host "$DOCKER_HOST" \
-    --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/docker.pid" \
-    >"$work/dockerd.log" 2>&1 &
-dockerd_pid=$!
-wait_for docker info || fail "dockerd: $(tail -5 "$work/dockerd.log")"
+start_dockerd
 start_procviewd
 
-make_rootfs "$work/rootfs"
-tar -C "$work/rootfs" -c . | docker import - pv-busybox >/dev/null
+make_image
 run() {
     docker run -d --network none -m 256m --cpus 0.5 "$@" pv-busybox sleep 1000
 }

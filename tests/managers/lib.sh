@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # for those who read it
 # Shared by the tests with real container managers; read by them with `.`.
 #
 # PROCVIEW and PROCVIEWD name the programs under test. Everything is made below $work, and taken
@@ -76,16 +77,19 @@ clean_up() {
     exit $status
 }
 trap clean_up EXIT
-trap 'exit 1' INT TERM
+trap 'exit 1' INT TERM HUP
+# shellcheck source=tests/guardian.sh
+. "$(dirname "$0")/../guardian.sh"
+guard "$work" "$work" stop_manager
 
 need_root() {
     [ "$(id -u)" = 0 ] || skip "needs root"
     [ -c /dev/fuse ] || skip "there is no /dev/fuse"
 }
 
-start_procviewd() {
+start_procviewd() { # start_procviewd OPTION…
     mkdir "$views"
-    "$PROCVIEWD" --state-dir "$work/state" "$views" >"$work/procviewd.log" 2>&1 &
+    "$PROCVIEWD" --state-dir "$work/state" "$@" "$views" >"$work/procviewd.log" 2>&1 &
     procviewd_pid=$!
     wait_for test -r "$views/proc/meminfo"
 }

@@ -2,56 +2,24 @@
 # Containers of podman with procview-runtime, with hooks.d, and with CDI.
 
 stop_manager() {
-    [ ! -f "${CONTAINERS_STORAGE_CONF:-/nonexistent}" ] || podman rm -f -a -t 0 >/dev/null 2>&1
-    umount -l "$work/storage/overlay" "$work/storage" \
-        "$work"/storage/*-containers/*/userdata/shm 2>/dev/null
     [ -z "${had_cdi:-}" ] || rm -f "$cdi_file"
     [ -n "${had_cdi_dir:-}" ] || rmdir /etc/cdi 2>/dev/null
-    [ -z "${had_parent:-}" ] || return 0
-    for _ in $(seq 50); do # conmon ends a little later than its container
-        rmdir /sys/fs/cgroup/{,*/}libpod_parent/conmon /sys/fs/cgroup/{,*/}libpod_parent 2>/dev/null
-        [ -n "$(ls -d /sys/fs/cgroup/{,*/}libpod_parent 2>/dev/null)" ] || return 0
-        sleep 0.1
-    done
+    stop_podman
 }
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/podman.sh"
 
-need_root
-need_static_busybox
-command -v podman >/dev/null || skip "podman is not installed (podman)"
-command -v runc >/dev/null || skip "runc is not installed (runc)"
-had_parent=$(ls -d /sys/fs/cgroup/libpod_parent /sys/fs/cgroup/*/libpod_parent 2>/dev/null || true)
 cdi_file=/etc/cdi/procview-test.json
 had_cdi_dir=$(ls -d /etc/cdi 2>/dev/null || true)
-
-export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
-cat >"$CONTAINERS_STORAGE_CONF" <<END
-[storage]
-driver = "vfs"
-graphroot = "$work/storage"
-runroot = "$work/run"
-END
-cat >"$CONTAINERS_CONF" <<END
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-tmp_dir = "$work/tmp"
-runtime_supports_json = ["crun", "runc", "procview-runtime"]
-END
 make_runtime
 start_procviewd
-
-make_rootfs "$work/rootfs"
-tar -C "$work/rootfs" -c . | podman import - pv-busybox >/dev/null 2>&1 || fail "podman import"
+make_podman_image
 run() {
-    podman "${global[@]}" run --rm --network none -m 256m --cpus 0.5 --ulimit nofile=1024:1024 \
-        --ulimit nproc=4096:4096 "$@"
+    podman "${global[@]}" run --rm "${podman_limits[@]}" "$@"
 }
 total='grep MemTotal /proc/meminfo'
 views_of='grep -c fuse.procview /proc/self/mountinfo'
-mapped=(--uidmap 0:100000:65536 --gidmap 0:100000:65536)
 
 # check NAME OPTION…: views in plain and other containers, started with the options
 check() {
@@ -60,7 +28,7 @@ check() {
     contains "$name: meminfo shows the limit" "$(run "$@" pv-busybox $total)" " 262144 "
     mounts=$(run "$@" pv-busybox sh -c "$views_of")
     ok "$name: every row is mounted ($mounts mounts)" [ "$mounts" -ge 13 ]
-    equal "$name: with a user namespace" "$(run "$@" "${mapped[@]}" pv-busybox sh -c "$views_of")" \
+    equal "$name: with a user namespace" "$(run "$@" "${podman_mapped[@]}" pv-busybox sh -c "$views_of")" \
         "$mounts"
     equal "$name: an ordinary user with a read-only root" \
         "$(run "$@" --read-only --user 1000:1000 --cap-drop all pv-busybox sh -c "$views_of")" \

@@ -300,6 +300,14 @@ void pvt_cgroup_enter(PvtCgroup *cgroup, pid_t pid)
     g_array_unref(fds);
 }
 
+void pvt_cgroup_leave(const char *controller, pid_t pid)
+{
+    PvtCgroup root = {.path = (char *)""};
+    g_autofree char *text = g_strdup_printf("%d", (int)pid);
+
+    pvt_cgroup_write(&root, controller, "cgroup.procs", text);
+}
+
 /* rmdir, for as long as the kernel is still taking processes apart. */
 static gboolean remove_directory(const char *path)
 {

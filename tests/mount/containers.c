@@ -324,6 +324,13 @@ int pvt_run_status(PvtContainer *container, char **ret_output, const char *forma
     return status;
 }
 
+void pvt_assert_text(PvtContainer *container, const char *command, const char *expected)
+{
+    g_autofree char *text = pvt_run(container, "%s", command);
+
+    assert_string_equal(text, expected);
+}
+
 void pvt_container_stop(PvtContainer *container)
 {
     /* Either dies with the other, but the init is killed first, for its processes to have gone when

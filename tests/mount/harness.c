@@ -133,6 +133,13 @@ guint64 pvt_sum_fields(const char *text, const char *key, guint n)
     return sum;
 }
 
+void pvt_assert_between(guint64 value, guint64 low, guint64 high)
+{
+    if (value < low || value > high)
+        pvt_fail("%" G_GUINT64_FORMAT " is not from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
+                 value, low, high);
+}
+
 /* ---- the daemon ---- */
 
 static const char *daemon_program(void)
@@ -173,24 +180,28 @@ static gboolean wait_ready(int fd)
 }
 
 /* A daemon in a folder of its own ("/tmp/pv-test-PID/NUMBER"), or in that of another one. */
-static PvtDaemon *launch(char *base, char **options)
+static PvtDaemon *launch(const char *program, char *base, char **options)
 {
     PvtDaemon *daemon = g_new0(PvtDaemon, 1);
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    g_autofree char *name = g_path_get_basename(program);
+    gboolean is_lxcfs = strcmp(name, "lxcfs") == 0;
     g_autofree char *state_option = NULL;
     int pipe_fds[2], log_fd;
     gboolean ready;
 
+    daemon->program = g_strdup(program);
     daemon->base = base;
     daemon->mountpoint = g_build_filename(base, "mnt", NULL);
-    daemon->state_dir = g_build_filename(base, "state", NULL);
+    daemon->state_dir = g_build_filename(base, is_lxcfs ? "lxcfs" : "state", NULL);
     daemon->log_path = g_build_filename(base, "log", NULL);
     daemon->expected = g_ptr_array_new_with_free_func(g_free);
     g_ptr_array_add(daemons, daemon);
     g_mkdir_with_parents(base, 0755);
-    state_option = g_strconcat("--state-dir=", daemon->state_dir, NULL);
+    state_option = is_lxcfs ? g_strconcat("--runtime-dir=", base, NULL)
+                            : g_strconcat("--state-dir=", daemon->state_dir, NULL);
 
-    g_ptr_array_add(argv, (gpointer)daemon_program());
+    g_ptr_array_add(argv, daemon->program);
     g_ptr_array_add(argv, state_option);
     /* Who wants it says so: later options win. */
     g_ptr_array_add(argv, (gpointer) "--cgroup-tree=no");
@@ -211,7 +222,7 @@ static PvtDaemon *launch(char *base, char **options)
     close(pipe_fds[0]);
     if (!ready) {
         g_autofree char *log = pvt_daemon_log(daemon);
-        pvt_fail("%s did not get ready:\n%s", daemon_program(), log);
+        pvt_fail("%s did not get ready:\n%s", daemon->program, log);
     }
     return daemon;
 }
@@ -227,7 +238,7 @@ static char *next_base(void)
 
 PvtDaemon *pvt_daemon_start(void)
 {
-    return launch(next_base(), NULL);
+    return launch(daemon_program(), next_base(), NULL);
 }
 
 PvtDaemon *pvt_daemon_start_with(const char *first_option, ...)
@@ -240,18 +251,25 @@ PvtDaemon *pvt_daemon_start_with(const char *first_option, ...)
         g_ptr_array_add(options, (gpointer)option);
     va_end(args);
     g_ptr_array_add(options, NULL);
-    return launch(next_base(), (char **)options->pdata);
+    return launch(daemon_program(), next_base(), (char **)options->pdata);
 }
 
 PvtDaemon *pvt_daemon_start_after(const PvtDaemon *other)
 {
-    return launch(g_strdup(other->base), NULL);
+    return launch(other->program, g_strdup(other->base), NULL);
+}
+
+PvtDaemon *pvt_daemon_start_program(const char *program, char **options)
+{
+    return launch(program != NULL ? program : daemon_program(), next_base(), options);
 }
 
 /* A process of this daemon, by the file in which it says so ("worker-…", "mount-…"); 0 when there
  * is none, or the file is of another. is_tree: of the cgroup tree, else of the views; -1: any. */
 static pid_t find_process(const char *state_dir, const char *kind, int is_tree)
 {
+    g_autofree char *base = g_path_get_dirname(state_dir);
+    g_autofree char *mountpoint = g_build_filename(base, "mnt", NULL);
     GDir *dir = g_dir_open(state_dir, 0, NULL);
     const char *name;
     pid_t pid = 0;
@@ -269,7 +287,7 @@ static pid_t find_process(const char *state_dir, const char *kind, int is_tree)
             continue;
         cmdline_path = g_strdup_printf("/proc/%d/cmdline", atoi(text));
         if (g_file_get_contents(cmdline_path, &cmdline, &length, NULL) &&
-            memmem(cmdline, length, state_dir, strlen(state_dir)) != NULL)
+            memmem(cmdline, length, mountpoint, strlen(mountpoint) + 1) != NULL)
             pid = atoi(text);
     }
     if (dir != NULL)
@@ -437,6 +455,7 @@ static void end_daemons(void)
         while (pvt_is_mounted(daemon->mountpoint) && umount2(daemon->mountpoint, MNT_DETACH) == 0)
             ;
         g_ptr_array_unref(daemon->expected);
+        g_free(daemon->program);
         g_free(daemon->base);
         g_free(daemon->mountpoint);
         g_free(daemon->state_dir);
@@ -524,7 +543,9 @@ static void end_workers(const char *folder)
 
     while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
         g_autofree char *state_dir = g_build_filename(folder, name, "state", NULL);
+        g_autofree char *lxcfs_dir = g_build_filename(folder, name, "lxcfs", NULL);
         end_worker(state_dir);
+        end_worker(lxcfs_dir);
     }
     if (dir != NULL)
         g_dir_close(dir);
@@ -593,6 +614,7 @@ int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests, CMFixtureFuncti
     const char *reason;
     pid_t guardian;
 
+    cmocka_set_test_filter(g_getenv("PV_TEST_FILTER")); /* for whoever looks into one test */
     test_pid = getpid();
     g_snprintf(prefix, sizeof prefix, "pv-test-%d", (int)test_pid);
     reason = missing();

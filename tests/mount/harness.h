@@ -69,8 +69,9 @@ char *pvt_path(const char *name);
 /* ---- the daemon ---- */
 
 typedef struct {
-    pid_t pid;  /* 0 once it has ended */
-    char *base; /* the folder of the next three */
+    pid_t pid;     /* 0 once it has ended */
+    char *program; /* its file */
+    char *base;    /* the folder of the next three */
     char *mountpoint;
     char *state_dir;
     char *log_path;      /* its stderr */
@@ -82,6 +83,10 @@ PvtDaemon *pvt_daemon_start(void);
 
 /* The same with options, ended by NULL. */
 PvtDaemon *pvt_daemon_start_with(const char *first_option, ...) G_GNUC_NULL_TERMINATED;
+
+/* The same with another program (NULL: the one under test). One whose file is called lxcfs is given
+ * lxcfs's options. */
+PvtDaemon *pvt_daemon_start_program(const char *program, char **options);
 
 /* The same on the mount point and with the state of another daemon, which has ended. */
 PvtDaemon *pvt_daemon_start_after(const PvtDaemon *other);
@@ -149,6 +154,9 @@ void pvt_cgroup_write(PvtCgroup *cgroup, const char *controller, const char *fil
 /* Put a process into it, in every hierarchy. */
 void pvt_cgroup_enter(PvtCgroup *cgroup, pid_t pid);
 
+/* Take a process out of it, in the controller's v1 hierarchy only: into the root. */
+void pvt_cgroup_leave(const char *controller, pid_t pid);
+
 /* Remove it now. Its processes must have ended. */
 void pvt_cgroup_remove(PvtCgroup *cgroup);
 
@@ -185,6 +193,9 @@ char *pvt_run(PvtContainer *container, const char *format, ...) G_GNUC_PRINTF(2,
 int pvt_run_status(PvtContainer *container, char **ret_output, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 
+/* What a shell command in it prints. */
+void pvt_assert_text(PvtContainer *container, const char *command, const char *expected);
+
 /* Kill its init, and with it everything in it. */
 void pvt_container_stop(PvtContainer *container);
 
@@ -202,6 +213,9 @@ guint pvt_count_lines(const char *text, const char *prefix);
 
 /* Sum of the first n numbers of the line that begins with the key ("cpu ", 10 of them or less). */
 guint64 pvt_sum_fields(const char *text, const char *key, guint n);
+
+/* low and high are allowed. */
+void pvt_assert_between(guint64 value, guint64 low, guint64 high);
 
 /* Sleep. */
 void pvt_sleep_msec(guint msec);

@@ -61,6 +61,8 @@ static void note_stall(Reader *reader, gint64 begin, gint64 end)
 {
     gint kills = g_atomic_int_get(&reader->arena->n_kills);
 
+    if (end - begin > reader->arena->worst_nsec[reader->number])
+        reader->arena->worst_nsec[reader->number] = end - begin;
     if (end - begin > pvt_timeout_msec(HANG_MSEC) * G_GINT64_CONSTANT(1000000))
         reader_fail(reader, "a read took %d ms", (int)((end - begin) / 1000000));
     if (reader->number == 0 && kills > reader->last_kill &&
@@ -223,26 +225,20 @@ G_NORETURN static void reader_main(Reader *reader)
 
 /* ---- a run ---- */
 
-void pvt_readers_start(PvtReaders *run, PvtDaemon *daemon)
+/* procs: open files that take a process into the cgroup; may be empty. */
+static void fork_readers(PvtReaders *run, const char *folder, const GArray *procs)
 {
-    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "readers");
-    GArray *procs;
-
-    pvt_cgroup_limit_memory(cgroup, (guint64)PVT_READERS_LIMIT_KB * 1024);
-    procs = pvt_cgroup_open_procs(cgroup);
-    run->daemon = daemon;
     run->arena =
         mmap(NULL, sizeof *run->arena, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_true(run->arena != MAP_FAILED);
+    if (run->arena == MAP_FAILED)
+        pvt_fail("no memory");
     for (guint i = 0; i < PVT_READERS; i++) {
         pid_t parent = getpid();
 
         run->readers[i] = fork();
         if (run->readers[i] == 0) {
-            Reader reader = {.arena = run->arena,
-                             .number = i,
-                             .random = i * 7919 + 1,
-                             .mountpoint = daemon->mountpoint};
+            Reader reader = {
+                .arena = run->arena, .number = i, .random = i * 7919 + 1, .mountpoint = folder};
             pvt_child_setup(parent);
             for (guint k = 0; k < procs->len; k++) {
                 if (write(g_array_index(procs, int, k), "0", 1) < 0)
@@ -251,9 +247,28 @@ void pvt_readers_start(PvtReaders *run, PvtDaemon *daemon)
             reader_main(&reader);
         }
     }
+}
+
+void pvt_readers_start(PvtReaders *run, PvtDaemon *daemon)
+{
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "readers");
+    GArray *procs;
+
+    pvt_cgroup_limit_memory(cgroup, (guint64)PVT_READERS_LIMIT_KB * 1024);
+    procs = pvt_cgroup_open_procs(cgroup);
+    *run = (PvtReaders){.daemon = daemon};
+    fork_readers(run, daemon->mountpoint, procs);
     for (guint i = 0; i < procs->len; i++)
         close(g_array_index(procs, int, i));
     g_array_unref(procs);
+}
+
+void pvt_readers_start_on(PvtReaders *run, const char *folder)
+{
+    g_autoptr(GArray) procs = g_array_new(FALSE, FALSE, sizeof(int));
+
+    *run = (PvtReaders){.daemon = NULL};
+    fork_readers(run, folder, procs);
 }
 
 static int compare(gconstpointer a, gconstpointer b)
@@ -281,11 +296,28 @@ static void print_stalls(PvtReaders *run)
                   (double)stalls[n - 1] / 1e6);
 }
 
+/* A busy machine may not have let one read yet. */
+static void wait_for_first_texts(const PvtReaders *run)
+{
+    for (guint i = 0; i < PVT_READERS; i++) {
+        guint waited;
+
+        for (waited = 0; run->arena->n_texts[i] == 0 && run->arena->failure[i][0] == '\0';
+             waited += 5) {
+            if (waited > pvt_timeout_msec(10000))
+                pvt_fail("reader %u has read nothing", i);
+            pvt_sleep_msec(5);
+        }
+    }
+}
+
 /* Every reader must end by itself, without a complaint, and must have read something. */
 void pvt_readers_end(PvtReaders *run)
 {
+    gint64 worst_nsec = 0;
     guint64 n_texts = 0;
 
+    wait_for_first_texts(run);
     g_atomic_int_set(&run->arena->stop, 1);
     for (guint i = 0; i < PVT_READERS; i++) {
         guint waited;
@@ -298,11 +330,11 @@ void pvt_readers_end(PvtReaders *run)
         }
         if (status != 0)
             pvt_fail("reader %u: %s (status %d)", i, run->arena->failure[i], status);
-        if (run->arena->n_texts[i] == 0)
-            pvt_fail("reader %u has read nothing", i);
         n_texts += run->arena->n_texts[i];
+        worst_nsec = MAX(worst_nsec, run->arena->worst_nsec[i]);
     }
-    print_message("%" G_GUINT64_FORMAT " texts read and checked\n", n_texts);
+    print_message("%" G_GUINT64_FORMAT " texts read and checked, the slowest read %.1f ms\n",
+                  n_texts, (double)worst_nsec / 1e6);
     print_stalls(run);
     munmap(run->arena, sizeof *run->arena);
 }
@@ -342,17 +374,66 @@ pid_t pvt_wait_for_worker(PvtDaemon *daemon, pid_t not_this_one)
     pvt_fail("there is no worker");
 }
 
-void pvt_kill_workers(PvtReaders *run, guint n)
+/* What may happen to a daemon. A hang is not among them: it lasts as long as the watchdog waits. */
+enum { TO_SUPERVISOR = 1000, TO_UPGRADE };
+
+static const struct {
+    int way; /* a signal to the worker, or one of the above */
+    const char *name;
+} WAYS[] = {
+    {SIGKILL, "SIGKILL"},     {SIGSEGV, "SIGSEGV"}, {SIGABRT, "SIGABRT"},
+    {SIGKILL, "SIGKILL"},     {SIGBUS, "SIGBUS"},   {SIGTERM, "SIGTERM"},
+    {SIGILL, "SIGILL"},       {SIGKILL, "SIGKILL"}, {SIGABRT, "SIGABRT"},
+    {TO_UPGRADE, "upgrades"}, {SIGSEGV, "SIGSEGV"}, {TO_SUPERVISOR, "supervisors killed"},
+};
+
+static void next_supervisor(PvtReaders *run)
 {
-    static const int ways[] = {SIGKILL, SIGSEGV, SIGABRT, SIGKILL, SIGTERM, SIGBUS};
+    pvt_daemon_kill_supervisor(run->daemon);
+    run->daemon = pvt_daemon_start_after(run->daemon);
+    pvt_expect_ends(run->daemon);
+}
+
+static void kill_once(PvtReaders *run, int way, pid_t worker)
+{
+    switch (way) {
+    case TO_UPGRADE:
+        kill(run->daemon->pid, SIGUSR1);
+        break;
+    case TO_SUPERVISOR:
+        next_supervisor(run);
+        break;
+    default:
+        kill(worker, way);
+        break;
+    }
+}
+
+void pvt_kill_at_random(PvtReaders *run, guint n)
+{
+    g_autoptr(GHashTable) counts = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GString) text = g_string_new(NULL);
+    GHashTableIter iter;
+    gpointer name, count;
     guint32 random = 12345;
     pid_t pid = 0;
 
     for (guint i = 0; i < n; i++) {
         random = random * 1664525u + 1013904223u;
+        guint which = (random >> 10) % G_N_ELEMENTS(WAYS);
+
         pid = pvt_wait_for_worker(run->daemon, pid);
         pvt_readers_note_kill(run);
-        kill(pid, ways[(random >> 10) % G_N_ELEMENTS(ways)]);
+        kill_once(run, WAYS[which].way, pid);
+        if (WAYS[which].way >= TO_SUPERVISOR) /* the same worker may go on for a while */
+            pid = 0;
+        count = g_hash_table_lookup(counts, WAYS[which].name);
+        g_hash_table_insert(counts, (gpointer)WAYS[which].name,
+                            GUINT_TO_POINTER(GPOINTER_TO_UINT(count) + 1));
         pvt_sleep_msec(pvt_slow(10) * (5 + (random >> 16) % 26));
     }
+    g_hash_table_iter_init(&iter, counts);
+    while (g_hash_table_iter_next(&iter, &name, &count))
+        g_string_append_printf(text, ", %u %s", GPOINTER_TO_UINT(count), (char *)name);
+    print_message("%u times: %s\n", n, text->len > 2 ? text->str + 2 : "");
 }

@@ -29,6 +29,9 @@ clean_up() {
 }
 trap clean_up EXIT
 trap 'exit 1' TERM INT HUP
+# shellcheck source=tests/guardian.sh
+. "$(dirname "$0")/../guardian.sh"
+guard "$scratch" "$id-" "$procview" doctor
 
 # ---- helpers ----
 
@@ -166,7 +169,7 @@ refused() {
 test_what_cannot_be_had_is_explained() {
     refused "--memory 1k: below what a process needs (min 4M)" --memory 1k
     refused "--memory lots: not a size" --memory lots
-    refused "--cpus: more than this machine has online" --cpus 5000
+    refused "--cpus 5000: more than this machine has online" --cpus 5000
     refused "--cpuset 8000: CPU 8000 is not online here (" --cpuset 8000
     refused "--pids 1: the container's init and COMMAND are two" --pids 1
     refused "--net bridge: none or host" --net bridge
@@ -200,6 +203,13 @@ test_systemd_makes_a_scope() {
     wait "$launcher"
     nothing_left "$id-scope"
     equal state "$(systemctl is-active "procview-$id-scope.scope")" inactive
+}
+
+test_ps_tells_who_cannot_see_all() {
+    # Opened as root: nobody may not get to where the program is.
+    output=$(setpriv --reuid=65534 --clear-groups --inh-caps=-all --bounding-set=-all \
+        /proc/self/fd/9 ps 9<"$procview" 2>&1 >/dev/null)
+    contains message "$output" "only root can see"
 }
 
 test_without_privileges_it_says_so() {
@@ -274,13 +284,26 @@ test_an_unhandled_signal_ends_the_container() {
     nothing_left $id-term
 }
 
+# type_into LOG COMMAND...: a terminal of its own runs it; what stdin says is typed
+type_into() {
+    local log=$1
+    shift
+    timeout $((60 * slow)) script -qefc "$*" /dev/null >"$log" 2>&1
+}
+
 test_ctrl_c_arrives_once() {
-    # The terminal sends it to the whole group; the shell around counts what COMMAND got.
-    { sleep $((2 * slow)); printf '\003'; sleep $((2 * slow)); } |
-        timeout $((30 * slow)) script -qec "$procview run --no-views -- sh -c \
-            'n=0; trap \"n=\\\$((n+1))\" INT; i=0; while [ \$i -lt $((30 * slow)) ]; do sleep 0.1; i=\$((i+1)); done; echo count=\$n'" \
-            /dev/null >"$scratch/ctrl-c" 2>&1
-    contains output "$(cat "$scratch/ctrl-c")" "count=1"
+    # The terminal sends it to the whole group; the shell inside counts what it got until a line comes.
+    local log=$scratch/ctrl-c
+    : >"$log"
+    {
+        wait_for 20 grep -q up "$log"
+        printf '\003'
+        wait_for 20 grep -q got "$log"
+        sleep 0.5 # for a second one
+        printf '\n'
+    } | type_into "$log" "$procview run --no-views -- sh -c \
+        'n=0; trap \"n=\\\$((n+1)); echo got\" INT; echo up; until read line; do :; done; echo count=\$n'"
+    contains output "$(cat "$log")" "count=1"
 }
 
 test_the_container_cannot_signal_the_launchers_group() {
@@ -311,18 +334,42 @@ test_it_stops_and_continues_with_the_command() {
 }
 
 test_ctrl_z_gives_the_shell_its_prompt_back() {
+    local log=$scratch/ctrl-z
+    : >"$log"
     cat >"$scratch/job.sh" <<-END
 	set -m
-	$procview run --no-views -- sh -c 'echo up; sleep $((3 * slow)); echo finished'
+	$procview run --no-views -- sh -c 'echo up; read line; echo finished'
 	echo "stopped with \$?"
 	fg
 	echo "ended with \$?"
 	END
-    { sleep $((1 * slow)); printf '\032'; sleep $((4 * slow)); } |
-        timeout $((40 * slow)) script -qec "bash $scratch/job.sh" /dev/null >"$scratch/ctrl-z" 2>&1
-    contains output "$(cat "$scratch/ctrl-z")" "stopped with 148"
-    contains output "$(cat "$scratch/ctrl-z")" finished
-    contains output "$(cat "$scratch/ctrl-z")" "ended with 0"
+    {
+        wait_for 20 grep -q up "$log"
+        printf '\032'
+        wait_for 20 grep -q "stopped with" "$log"
+        printf '\n'
+    } | type_into "$log" "bash $scratch/job.sh"
+    contains output "$(cat "$log")" "stopped with 148"
+    contains output "$(cat "$log")" finished
+    contains output "$(cat "$log")" "ended with 0"
+}
+
+test_a_signal_while_it_starts_is_not_lost() {
+    if grep -q ' /var/lib/procview .* - fuse.procview' /proc/self/mountinfo; then
+        echo "    skipped: the host's daemon is used"
+        return
+    fi
+    printf '#!/bin/sh\ntouch %s/starting\nsleep 1\nexec %s "$@"\n' \
+        "$scratch" "$PROCVIEW_DAEMON" \
+        >"$scratch/late-daemon"
+    chmod +x "$scratch/late-daemon"
+    PROCVIEW_DAEMON=$scratch/late-daemon "$procview" run --name $id-early -- sleep 60 &
+    launcher=$!
+    wait_for 10 test -e "$scratch/starting"
+    kill -USR2 "$launcher"
+    wait "$launcher"
+    equal status $? 140
+    nothing_left $id-early
 }
 
 test_a_signal_while_it_starts_leaves_nothing() {
@@ -655,11 +702,14 @@ test_without_views_the_files_are_the_kernels() {
 }
 
 test_its_own_daemon_is_gone_afterwards() {
-    local before after
-    before=$(pgrep -c -x procviewd)
-    status_is 0 run --name $id-daemon -- true
-    after=$(pgrep -c -x procviewd)
-    [ "$after" -le "$before" ] || fail "$after daemons, before $before"
+    # Told by its arguments: others may start daemons of theirs meanwhile.
+    start_in_background $id-daemon -- sh -c 'echo up; exec sleep 60'
+    if ! grep -q ' /var/lib/procview .* - fuse.procview' /proc/self/mountinfo; then
+        pgrep -f "procviewd.*/$id-daemon/" >/dev/null || fail "it has no daemon of its own"
+    fi
+    kill "$launcher"
+    wait "$launcher"
+    pgrep -a -f "procviewd.*/$id-daemon/" && fail "its daemon is there still"
     nothing_left $id-daemon
 }
 

@@ -1001,6 +1001,42 @@ static void show_and_ps_need_no_mount(void **state)
     assert_non_null(strstr(table, pid));
 }
 
+/* The daemon's option is a key of its configuration, which these read too. */
+static void show_and_ps_read_the_daemons_configuration(void **state)
+{
+    (void)state;
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        print_message("skipped: it needs 2 CPUs\n");
+        skip();
+    }
+    g_autofree char *path = pvt_path("procview.conf"), *bad = pvt_path("bad.conf");
+    g_autofree char *real = NULL, *dense = NULL, *list = NULL, *err = NULL, *missing = NULL;
+    Container container = container_usual();
+    g_autofree char *pid = g_strdup_printf("%d", container.pid);
+
+    assert_true(g_file_set_contents(path, "[procview]\ncpu-ids=dense\n", -1, NULL));
+    assert_true(g_file_set_contents(bad, "[procview]\ncpu-ids=odd\n", -1, NULL));
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "dense");
+    pvt_cgroup_set_cpus(cgroup, "1");
+    pvt_cgroup_enter(cgroup, container.pid);
+    int status[] = {
+        run(&real, NULL, "show", "online", "--pid", pid, NULL),
+        run(&dense, NULL, "show", "online", "--pid", pid, "--config", path, NULL),
+        run(&list, NULL, "ps", "--config", path, NULL),
+        run(NULL, &err, "ps", "--config", bad, NULL),
+        run(NULL, &missing, "show", "online", "--config", "/no/such/file", NULL),
+    };
+    container_end(&container);
+    assert_int_equal(status[0] | status[1] | status[2], 0);
+    assert_string_equal(real, "1\n");
+    assert_string_equal(dense, "0\n");
+    assert_int_equal(status[3], 1);
+    assert_non_null(
+        strstr(err, "bad.conf:2: bad value \"odd\" of \"cpu-ids\"; allowed: real, dense"));
+    assert_int_equal(status[4], 1);
+    assert_non_null(strstr(missing, "/no/such/file"));
+}
+
 static int group_setup(void **state)
 {
     (void)state;
@@ -1049,6 +1085,7 @@ int main(void)
         cmocka_unit_test(names_of_two_managers_are_ambiguous),
         cmocka_unit_test(all_are_the_containers_below_this_pid_namespace),
         cmocka_unit_test(show_and_ps_need_no_mount),
+        cmocka_unit_test(show_and_ps_read_the_daemons_configuration),
     };
 
     return pvt_main_with(tests, group_setup, group_teardown);

@@ -129,6 +129,22 @@ static void test_file_as_mount_point_is_refused(void **state)
     check(status, output, 1, "/file: not a directory");
 }
 
+/* There it would wait for itself. */
+static void test_mount_point_over_what_the_daemon_needs_is_refused(void **state)
+{
+    static const char *const PATHS[] = {"/sys/kernel", "/dev", "/dev/.."};
+    g_autofree char *state_dir = pvt_path("state");
+    g_autofree char *state_option = g_strdup_printf("--state-dir=%s", state_dir);
+
+    (void)state;
+    for (guint i = 0; i < G_N_ELEMENTS(PATHS); i++) {
+        g_autofree char *output = NULL;
+
+        assert_int_equal(pvt_daemon_run(&output, state_option, PATHS[i], NULL), 1);
+        assert_non_null(strstr(output, "cannot be"));
+    }
+}
+
 static void test_bad_configuration_is_refused_with_its_line(void **state)
 {
     g_autofree char *path = pvt_path("bad.conf");
@@ -226,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_second_instance_with_another_state_is_refused_too),
         cmocka_unit_test(test_dead_mount_is_replaced),
         cmocka_unit_test(test_file_as_mount_point_is_refused),
+        cmocka_unit_test(test_mount_point_over_what_the_daemon_needs_is_refused),
         cmocka_unit_test(test_bad_configuration_is_refused_with_its_line),
         cmocka_unit_test(test_missing_configuration_is_refused),
         cmocka_unit_test(test_unknown_option_is_refused),

@@ -8,22 +8,6 @@
 
 #define MIB ((guint64)1 << 20)
 
-static void assert_between(guint64 value, guint64 low, guint64 high)
-{
-    if (value < low || value > high)
-        print_error("%" G_GUINT64_FORMAT " is not from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
-                    "\n",
-                    value, low, high);
-    assert_true(value >= low && value <= high);
-}
-
-static void assert_text(PvtContainer *container, const char *command, const char *expected)
-{
-    g_autofree char *text = pvt_run(container, "%s", command);
-
-    assert_string_equal(text, expected);
-}
-
 static void test_memory_is_the_cgroups(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
@@ -40,10 +24,10 @@ static void test_memory_is_the_cgroups(void **state)
     text = pvt_run(container, "cat /proc/meminfo");
     usage_kb = pvt_cgroup_memory_usage(cgroup) / 1024;
     assert_int_equal(pvt_field(text, "MemTotal:"), 65536);
-    assert_between(pvt_field(text, "MemFree:") + usage_kb, 65536 - slack_kb, 65536 + slack_kb);
-    assert_between(pvt_field(text, "Cached:") + slack_kb,
-                   pvt_cgroup_memory_stat(cgroup, "file", "total_cache") / 1024,
-                   pvt_cgroup_memory_stat(cgroup, "file", "total_cache") / 1024 + 2 * slack_kb);
+    pvt_assert_between(pvt_field(text, "MemFree:") + usage_kb, 65536 - slack_kb, 65536 + slack_kb);
+    pvt_assert_between(pvt_field(text, "Cached:") + slack_kb,
+                       pvt_cgroup_memory_stat(cgroup, "file", "total_cache") / 1024,
+                       pvt_cgroup_memory_stat(cgroup, "file", "total_cache") / 1024 + 2 * slack_kb);
     assert_true(pvt_field(text, "MemAvailable:") <= 65536);
     assert_int_equal(pvt_field(text, "Buffers:"), 0);
     pvt_daemon_stop(daemon);
@@ -75,13 +59,13 @@ static void test_changed_limits_show_at_the_next_read(void **state)
     pvt_cgroup_limit_memory(cgroup, 64 * MIB);
     pvt_cgroup_limit_cpu(cgroup, 200000, 100000);
     container = pvt_container_start(daemon, cgroup, 0);
-    assert_text(container, "grep MemTotal /proc/meminfo", "MemTotal:          65536 kB\n");
-    assert_text(container, "grep -c ^processor /proc/cpuinfo",
-                sysconf(_SC_NPROCESSORS_ONLN) > 1 ? "2\n" : "1\n");
+    pvt_assert_text(container, "grep MemTotal /proc/meminfo", "MemTotal:          65536 kB\n");
+    pvt_assert_text(container, "grep -c ^processor /proc/cpuinfo",
+                    sysconf(_SC_NPROCESSORS_ONLN) > 1 ? "2\n" : "1\n");
     pvt_cgroup_limit_memory(cgroup, 128 * MIB);
     pvt_cgroup_limit_cpu(cgroup, 50000, 100000);
-    assert_text(container, "grep MemTotal /proc/meminfo", "MemTotal:         131072 kB\n");
-    assert_text(container, "grep -c ^processor /proc/cpuinfo", "1\n");
+    pvt_assert_text(container, "grep MemTotal /proc/meminfo", "MemTotal:         131072 kB\n");
+    pvt_assert_text(container, "grep -c ^processor /proc/cpuinfo", "1\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -126,14 +110,15 @@ static void test_quota_limits_the_cpus_everywhere(void **state)
     (void)state;
     pvt_cgroup_limit_cpu(cgroup, 50000, 100000);
     container = pvt_container_start(daemon, cgroup, 0);
-    assert_text(container, "grep -c ^processor /proc/cpuinfo", "1\n");
-    assert_text(container, "grep -c '^cpu[0-9]' /proc/stat", "1\n");
-    assert_text(container, "cat /sys/devices/system/cpu/online", "0\n");
-    assert_text(container, "cat /sys/devices/system/cpu/present", "0\n");
-    assert_text(container, "ls -d /sys/devices/system/cpu/cpu[0-9]*",
-                "/sys/devices/system/cpu/cpu0\n");
+    pvt_assert_text(container, "grep -c ^processor /proc/cpuinfo", "1\n");
+    pvt_assert_text(container, "grep -c '^cpu[0-9]' /proc/stat", "1\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/online", "0\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/present", "0\n");
+    pvt_assert_text(container, "ls -d /sys/devices/system/cpu/cpu[0-9]*",
+                    "/sys/devices/system/cpu/cpu0\n");
     assert_int_equal(pvt_run_status(container, NULL, "test -e /sys/devices/system/cpu/cpu1"), 1);
-    assert_text(container, "cat /sys/devices/system/cpu/cpu0/topology/core_siblings_list", "0\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/cpu0/topology/core_siblings_list",
+                    "0\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -148,8 +133,8 @@ static void test_possible_and_kernel_max_are_the_hosts(void **state)
     (void)state;
     pvt_cgroup_limit_cpu(cgroup, 50000, 100000);
     container = pvt_container_start(daemon, cgroup, 0);
-    assert_text(container, "cat /sys/devices/system/cpu/possible", possible);
-    assert_text(container, "cat /sys/devices/system/cpu/kernel_max", kernel_max);
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/possible", possible);
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/kernel_max", kernel_max);
     pvt_daemon_stop(daemon);
 }
 
@@ -168,11 +153,11 @@ static void test_cpu_ids_are_real(void **state)
     cgroup = pvt_cgroup_new(NULL, "cpuset");
     pvt_cgroup_set_cpus(cgroup, "1");
     container = pvt_container_start(daemon, cgroup, 0);
-    assert_text(container, "sed -n 's/^processor.*: //p' /proc/cpuinfo", "1\n");
-    assert_text(container, "cat /sys/devices/system/cpu/online", "1\n");
-    assert_text(container, "ls -d /sys/devices/system/cpu/cpu[0-9]*",
-                "/sys/devices/system/cpu/cpu1\n");
-    assert_text(container, "grep -o '^cpu[0-9]*' /proc/stat", "cpu\ncpu1\n");
+    pvt_assert_text(container, "sed -n 's/^processor.*: //p' /proc/cpuinfo", "1\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/online", "1\n");
+    pvt_assert_text(container, "ls -d /sys/devices/system/cpu/cpu[0-9]*",
+                    "/sys/devices/system/cpu/cpu1\n");
+    pvt_assert_text(container, "grep -o '^cpu[0-9]*' /proc/stat", "cpu\ncpu1\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -191,12 +176,13 @@ static void test_cpu_ids_are_dense_when_asked_for(void **state)
     cgroup = pvt_cgroup_new(NULL, "dense");
     pvt_cgroup_set_cpus(cgroup, "1");
     container = pvt_container_start(daemon, cgroup, 0);
-    assert_text(container, "sed -n 's/^processor.*: //p' /proc/cpuinfo", "0\n");
-    assert_text(container, "cat /sys/devices/system/cpu/online", "0\n");
-    assert_text(container, "ls -d /sys/devices/system/cpu/cpu[0-9]*",
-                "/sys/devices/system/cpu/cpu0\n");
-    assert_text(container, "grep -o '^cpu[0-9]*' /proc/stat", "cpu\ncpu0\n");
-    assert_text(container, "cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list", "0\n");
+    pvt_assert_text(container, "sed -n 's/^processor.*: //p' /proc/cpuinfo", "0\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/online", "0\n");
+    pvt_assert_text(container, "ls -d /sys/devices/system/cpu/cpu[0-9]*",
+                    "/sys/devices/system/cpu/cpu0\n");
+    pvt_assert_text(container, "grep -o '^cpu[0-9]*' /proc/stat", "cpu\ncpu0\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list",
+                    "0\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -219,10 +205,10 @@ static void test_two_containers_see_their_own_cpus_at_once(void **state)
     first = pvt_container_start(daemon, first_cgroup, 0);
     second = pvt_container_start(daemon, second_cgroup, 0);
     for (guint i = 0; i < 3; i++) {
-        assert_text(first, "echo /sys/devices/system/cpu/cpu[0-9]*",
-                    "/sys/devices/system/cpu/cpu0\n");
-        assert_text(second, "echo /sys/devices/system/cpu/cpu[0-9]*",
-                    "/sys/devices/system/cpu/cpu1\n");
+        pvt_assert_text(first, "echo /sys/devices/system/cpu/cpu[0-9]*",
+                        "/sys/devices/system/cpu/cpu0\n");
+        pvt_assert_text(second, "echo /sys/devices/system/cpu/cpu[0-9]*",
+                        "/sys/devices/system/cpu/cpu1\n");
         assert_int_equal(pvt_run_status(first, NULL, "test -d /sys/devices/system/cpu/cpu1"), 1);
         assert_int_equal(pvt_run_status(second, NULL, "test -d /sys/devices/system/cpu/cpu1"), 0);
         assert_int_equal(pvt_run_status(first, NULL, "test -d /sys/devices/system/cpu/cpu0"), 0);
@@ -242,12 +228,24 @@ static void check_stat(const char *text, guint64 uptime_ticks)
         if (!g_str_has_prefix(lines[i], "cpu") || lines[i][3] == ' ')
             continue;
         ticks = pvt_sum_fields(strchr(lines[i], ' '), " ", 8);
-        assert_between(ticks + 2, uptime_ticks, uptime_ticks + 4 + pvt_timeout_msec(300) / 10);
+        pvt_assert_between(ticks + 2, uptime_ticks, uptime_ticks + 4 + pvt_timeout_msec(300) / 10);
         sum += ticks;
         n++;
     }
     assert_true(n > 0);
     assert_int_equal(pvt_sum_fields(text, "cpu ", 8), sum);
+}
+
+/* "12.34" in ticks. */
+static guint64 parse_uptime_ticks(const char *text, const char **ret_rest)
+{
+    char *fraction, *rest;
+    guint64 ticks = g_ascii_strtoull(text, &fraction, 10) * 100;
+
+    assert_true(*fraction == '.');
+    ticks += g_ascii_strtoull(fraction + 1, &rest, 10);
+    *ret_rest = rest;
+    return ticks;
 }
 
 static void test_ticks_of_each_cpu_add_up_to_the_uptime(void **state)
@@ -258,12 +256,9 @@ static void test_ticks_of_each_cpu_add_up_to_the_uptime(void **state)
     (void)state;
     for (guint i = 0; i < 3; i++) {
         g_autofree char *text = pvt_run(container, "cat /proc/uptime /proc/stat");
-        char *fraction;
-        guint64 ticks = g_ascii_strtoull(text, &fraction, 10) * 100;
+        const char *rest;
 
-        assert_true(*fraction == '.');
-        ticks += g_ascii_strtoull(fraction + 1, NULL, 10);
-        check_stat(text, ticks);
+        check_stat(text, parse_uptime_ticks(text, &rest));
         pvt_sleep_msec(200);
     }
     pvt_daemon_stop(daemon);
@@ -283,7 +278,36 @@ static void test_cpu_time_is_the_cgroups(void **state)
     text = pvt_run(container, "cat /proc/stat");
     after = pvt_cgroup_cpu_usage_nsec(cgroup) / 10000000;
     /* user, nice, system */
-    assert_between(pvt_sum_fields(text, "cpu ", 3) + 2, before, after + 4);
+    pvt_assert_between(pvt_sum_fields(text, "cpu ", 3) + 2, before, after + 4);
+    pvt_daemon_stop(daemon);
+}
+
+static void test_cpu_time_that_is_not_accounted_is_not_the_machines(void **state)
+{
+    PvtDaemon *daemon;
+    PvtContainer *container;
+    g_autofree char *text = NULL;
+    const char *rest;
+    guint64 uptime_ticks, idle_ticks;
+    guint n_cpus;
+
+    (void)state;
+    if (pvt_cgroup_version("cpuacct") != 1) {
+        print_message("skipped: on cgroup v2 CPU time is always accounted\n");
+        skip();
+    }
+    daemon = pvt_daemon_start();
+    container = pvt_container_start(daemon, pvt_cgroup_new(NULL, "unaccounted"), 0);
+    pvt_cgroup_leave("cpuacct", container->init_pid);
+    text = pvt_run(container, "cat /proc/uptime /proc/stat");
+    uptime_ticks = parse_uptime_ticks(text, &rest);
+    idle_ticks = parse_uptime_ticks(rest, &rest);
+    n_cpus = pvt_count_lines(text, "cpu") - 1;
+    check_stat(text, uptime_ticks);
+    assert_int_equal(pvt_sum_fields(text, "cpu ", 3), 0); /* user, nice, system */
+    pvt_assert_between(idle_ticks + 2 * n_cpus, uptime_ticks * n_cpus,
+                       uptime_ticks * n_cpus + 4 * n_cpus);
+    assert_int_equal(pvt_field(text, "ctxt "), 0);
     pvt_daemon_stop(daemon);
 }
 
@@ -318,10 +342,10 @@ static void test_limit_of_an_ancestor_counts(void **state)
     pvt_cgroup_limit_memory(bottom, 512 * MIB);
     pvt_cgroup_limit_cpu(middle, 100000, 100000);
     container = pvt_container_start(daemon, bottom, 0);
-    assert_text(container, "grep MemTotal /proc/meminfo", "MemTotal:          98304 kB\n");
-    assert_text(container, "grep -c ^processor /proc/cpuinfo", "1\n");
+    pvt_assert_text(container, "grep MemTotal /proc/meminfo", "MemTotal:          98304 kB\n");
+    pvt_assert_text(container, "grep -c ^processor /proc/cpuinfo", "1\n");
     pvt_cgroup_limit_memory(middle, 48 * MIB);
-    assert_text(container, "grep MemTotal /proc/meminfo", "MemTotal:          49152 kB\n");
+    pvt_assert_text(container, "grep MemTotal /proc/meminfo", "MemTotal:          49152 kB\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -334,7 +358,7 @@ static void test_cgroup_namespace_changes_nothing(void **state)
     (void)state;
     pvt_cgroup_limit_memory(cgroup, 64 * MIB);
     container = pvt_container_start(daemon, cgroup, PVT_OWN_CGROUP_NS);
-    assert_text(container, "grep MemTotal /proc/meminfo", "MemTotal:          65536 kB\n");
+    pvt_assert_text(container, "grep MemTotal /proc/meminfo", "MemTotal:          65536 kB\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -350,9 +374,9 @@ static void test_containers_that_share_a_pid_namespace_see_their_own_limits(void
     pvt_cgroup_limit_memory(second_cgroup, 32 * MIB);
     first = pvt_container_start(daemon, first_cgroup, 0);
     second = pvt_container_join(first, daemon, second_cgroup, 0);
-    assert_text(first, "grep MemTotal /proc/meminfo", "MemTotal:          65536 kB\n");
-    assert_text(second, "grep MemTotal /proc/meminfo", "MemTotal:          32768 kB\n");
-    assert_text(first, "grep MemTotal /proc/meminfo", "MemTotal:          65536 kB\n");
+    pvt_assert_text(first, "grep MemTotal /proc/meminfo", "MemTotal:          65536 kB\n");
+    pvt_assert_text(second, "grep MemTotal /proc/meminfo", "MemTotal:          32768 kB\n");
+    pvt_assert_text(first, "grep MemTotal /proc/meminfo", "MemTotal:          65536 kB\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -367,8 +391,8 @@ static void test_without_limits_used_is_the_containers(void **state)
 
     (void)state;
     assert_int_equal(pvt_field(text, "MemTotal:"), pvt_field(host, "MemTotal:"));
-    assert_between(pvt_field(text, "MemTotal:") - pvt_field(text, "MemFree:") + 2048, usage_kb,
-                   usage_kb + 4096);
+    pvt_assert_between(pvt_field(text, "MemTotal:") - pvt_field(text, "MemFree:") + 2048, usage_kb,
+                       usage_kb + 4096);
     pvt_daemon_stop(daemon);
 }
 
@@ -389,15 +413,15 @@ static void test_nodes_have_the_containers_cpus_and_memory(void **state)
     pvt_cgroup_limit_memory(cgroup, 64 * MIB);
     pvt_cgroup_limit_cpu(cgroup, 50000, 100000);
     container = pvt_container_start(daemon, cgroup, 0);
-    assert_text(container, "cat /sys/devices/system/node/has_cpu", "0\n");
-    assert_text(container, "cat /sys/devices/system/node/node0/cpulist", "0\n");
-    assert_text(container, "cd /sys/devices/system/node/node0 && ls -d cpu?", "cpu0\n");
-    assert_text(container, "readlink -f /sys/devices/system/node/node0/cpu0",
-                "/sys/devices/system/cpu/cpu0\n");
-    assert_text(container,
-                "sed -n 's/.*MemTotal: *//p' /sys/devices/system/node/node0/meminfo "
-                "/proc/meminfo | uniq",
-                "65536 kB\n");
+    pvt_assert_text(container, "cat /sys/devices/system/node/has_cpu", "0\n");
+    pvt_assert_text(container, "cat /sys/devices/system/node/node0/cpulist", "0\n");
+    pvt_assert_text(container, "cd /sys/devices/system/node/node0 && ls -d cpu?", "cpu0\n");
+    pvt_assert_text(container, "readlink -f /sys/devices/system/node/node0/cpu0",
+                    "/sys/devices/system/cpu/cpu0\n");
+    pvt_assert_text(container,
+                    "sed -n 's/.*MemTotal: *//p' /sys/devices/system/node/node0/meminfo "
+                    "/proc/meminfo | uniq",
+                    "65536 kB\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -424,6 +448,92 @@ static void test_operator_reads_a_container_by_name(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* The kernel's own file and the container's, line by line, after this sed command. */
+static void assert_same_lines(PvtContainer *container, const char *path, const char *sed)
+{
+    g_autofree char *program = g_strdup_printf("sed -E '%s' %s", sed, path);
+    g_autofree char *text = pvt_run(container, "%s", program);
+    g_autofree char *host = NULL;
+
+    assert_true(g_file_test(path, G_FILE_TEST_EXISTS));
+    assert_true(g_spawn_sync(NULL, (char *[]){"/bin/sh", "-c", program, NULL}, NULL,
+                             G_SPAWN_DEFAULT, NULL, NULL, &host, NULL, NULL, NULL));
+    assert_string_equal(text, host);
+}
+
+static void test_counts_of_the_machine_are_zeros_for_the_containers_cpus(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "counts");
+    PvtContainer *container;
+
+    (void)state;
+    pvt_cgroup_limit_cpu(cgroup, 50000, 100000);
+    container = pvt_container_start(daemon, cgroup, 0);
+    /* The same rows in the same order. */
+    assert_same_lines(container, "/proc/interrupts", "1d;s/^ *([^:]*):.*/\\1/");
+    assert_same_lines(container, "/proc/softirqs", "1d;s/^ *([^:]*):.*/\\1/");
+    pvt_assert_text(container, "head -qn1 /proc/interrupts /proc/softirqs | tr -d ' '",
+                    "CPU0\nCPU0\n");
+    pvt_assert_text(container, "awk 'FNR > 1 && $2 != 0' /proc/interrupts /proc/softirqs", "");
+    pvt_assert_text(container, "awk 'NF != 2 && NR > 1' /proc/softirqs", "");
+    pvt_assert_text(container,
+                    "test ! -e /proc/schedstat || awk '/^cpu/ { print $1, $8; n++ } "
+                    "END { if (n != 1) print n }' /proc/schedstat | grep -vx 'cpu0 0' || true",
+                    "");
+    pvt_daemon_stop(daemon);
+}
+
+static void test_what_tells_of_the_machine_is_left_out(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtContainer *container = pvt_container_start(daemon, pvt_cgroup_new(NULL, "machine"), 0);
+
+    (void)state;
+    /* No device but those of diskstats. */
+    pvt_assert_text(container,
+                    "awk 'NR > 2 { print $4 }' /proc/partitions | sort > /tmp/$$; "
+                    "awk '{ print $3 }' /proc/diskstats | sort | comm -23 /tmp/$$ -; rm /tmp/$$",
+                    "");
+    pvt_assert_text(container, "head -n1 /proc/partitions", "major minor  #blocks  name\n");
+    if (access("/proc/slabinfo", R_OK) == 0) {
+        assert_same_lines(container, "/proc/slabinfo", "3,$d");
+        pvt_assert_text(container, "wc -l < /proc/slabinfo; stat -c %a /proc/slabinfo", "2\n400\n");
+    }
+    pvt_daemon_stop(daemon);
+}
+
+static void test_limit_of_tasks_is_that_of_pids(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "pids");
+    PvtContainer *container = pvt_container_start(daemon, cgroup, 0);
+
+    (void)state;
+    assert_same_lines(container, "/proc/sys/kernel/threads-max", "");
+    pvt_cgroup_limit_pids(cgroup, 123);
+    pvt_assert_text(container, "cat /proc/sys/kernel/pid_max /proc/sys/kernel/threads-max",
+                    "123\n123\n");
+    pvt_daemon_stop(daemon);
+}
+
+/* The mount has no file that the kernel has not, nor others of it: and their modes are the same. */
+static void test_files_are_those_of_this_kernel(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    g_autofree char *command = g_strdup_printf(
+        "cd %s && find proc -type f | sort | while read -r f; do "
+        "[ $(stat -c %%a $f) = $(stat -c %%a /$f) ] || stat -c '%%n %%a' $f /$f; done 2>&1",
+        daemon->mountpoint);
+    g_autofree char *text = NULL;
+
+    (void)state;
+    assert_true(g_spawn_sync(NULL, (char *[]){"/bin/sh", "-c", command, NULL}, NULL,
+                             G_SPAWN_DEFAULT, NULL, NULL, &text, NULL, NULL, NULL));
+    assert_string_equal(text, "");
+    pvt_daemon_stop(daemon);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,12 +548,17 @@ int main(void)
         cmocka_unit_test(test_two_containers_see_their_own_cpus_at_once),
         cmocka_unit_test(test_ticks_of_each_cpu_add_up_to_the_uptime),
         cmocka_unit_test(test_cpu_time_is_the_cgroups),
+        cmocka_unit_test(test_cpu_time_that_is_not_accounted_is_not_the_machines),
         cmocka_unit_test(test_uptime_counts_from_the_start_of_the_container),
         cmocka_unit_test(test_limit_of_an_ancestor_counts),
         cmocka_unit_test(test_cgroup_namespace_changes_nothing),
         cmocka_unit_test(test_containers_that_share_a_pid_namespace_see_their_own_limits),
         cmocka_unit_test(test_without_limits_used_is_the_containers),
         cmocka_unit_test(test_nodes_have_the_containers_cpus_and_memory),
+        cmocka_unit_test(test_counts_of_the_machine_are_zeros_for_the_containers_cpus),
+        cmocka_unit_test(test_what_tells_of_the_machine_is_left_out),
+        cmocka_unit_test(test_limit_of_tasks_is_that_of_pids),
+        cmocka_unit_test(test_files_are_those_of_this_kernel),
         cmocka_unit_test(test_operator_reads_a_container_by_name),
     };
 

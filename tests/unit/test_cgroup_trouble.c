@@ -2,6 +2,7 @@
  * Cgroups whose files are missing, cut, garbage or changing, and cgroups made to lead a walk
  * astray.
  */
+#include "../../src/cgroup/internal.h"
 #include "cgroup_tree.h"
 #include "scratch.h"
 
@@ -314,17 +315,36 @@ static void symlink_in_the_place_of_a_control_file_is_not_followed(void **state)
     assert_int_equal(pv_cgroup_read_memory(cgroup, FALSE, &m), -ELOOP);
 }
 
-static void too_deep_a_cgroup_is_refused(void **state)
+/* Its own figures, and the limits of its outer ancestors, which it cannot have made itself. */
+static void deeply_nested_cgroup_keeps_the_limits_from_outside(void **state)
 {
     (void)state;
     g_auto(Scratch) s;
     make_v2(&s);
-    g_autoptr(PvHierarchies) h = tree_hierarchies(s.fd, NULL);
-    g_autoptr(GString) path = g_string_new(NULL);
-    for (guint i = 0; i < 129; i++)
-        g_string_append(path, "/a");
-    PvCgroupPaths paths = {.path = {[PV_CONTROLLER_MEMORY] = path->str}};
-    assert_null(pv_cgroup_open(h, &paths, NULL));
+    scratch_put(&s, C "cpu.max", "50000 100000\n");
+    g_autoptr(GString) below = g_string_new("slice/c");
+    for (guint i = 0; i < 300; i++)
+        g_string_append(below, "/a");
+    g_autofree char *usage = g_strdup_printf("sys/fs/cgroup/%s/memory.current", below->str);
+    g_autofree char *limit = g_strdup_printf("sys/fs/cgroup/%s/memory.max", below->str);
+    g_autofree char *stat = g_strdup_printf("sys/fs/cgroup/%s/memory.stat", below->str);
+    g_autofree char *procs = g_strdup_printf("sys/fs/cgroup/%s/cgroup.procs", below->str);
+    scratch_put(&s, usage, "4096\n");
+    scratch_put(&s, limit, "max\n");
+    scratch_put(&s, stat, STAT);
+    scratch_put(&s, procs, "");
+
+    g_autofree char *text = g_strdup_printf("0::/%s\n", below->str);
+    g_autoptr(PvCgroup) cgroup = tree_cgroup_of_text(s.fd, text);
+    PvMemory m;
+    PvCpuLimits cpu;
+    assert_int_equal(pv_cgroup_read_memory(cgroup, FALSE, &m), 0);
+    assert_u64(m.usage_bytes, 4096);
+    assert_u64(m.limit_bytes, 1048576);
+    assert_int_equal(pv_cgroup_read_cpu_limits(cgroup, &cpu), 0);
+    assert_u64(cpu.quota_usec, 50000);
+    assert_string_equal(pv_cgroup_path(cgroup, PV_CONTROLLER_MEMORY) + 1, below->str);
+    assert_true(cgroup->chains[0].n_levels <= PV_CGROUP_DEPTH_MAX);
 }
 
 static void cgroup_of_a_reader_inside_a_container_counts_the_mounts_root(void **state)
@@ -870,7 +890,7 @@ int main(void)
         cmocka_unit_test(symlink_in_the_place_of_a_cgroup_is_not_followed),
         cmocka_unit_test(dotdot_never_leaves_the_hierarchy),
         cmocka_unit_test(symlink_in_the_place_of_a_control_file_is_not_followed),
-        cmocka_unit_test(too_deep_a_cgroup_is_refused),
+        cmocka_unit_test(deeply_nested_cgroup_keeps_the_limits_from_outside),
         cmocka_unit_test(cgroup_of_a_reader_inside_a_container_counts_the_mounts_root),
         cmocka_unit_test(malformed_quota_is_refused),
         cmocka_unit_test(empty_cpuset_takes_the_nearest_ancestors),

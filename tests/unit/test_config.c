@@ -1,5 +1,5 @@
 /* procviewd's configuration: what is taken, and what is said of what is not. */
-#include "config.h"
+#include "procview/config.h"
 
 #include "procview/error.h"
 
@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -23,7 +24,7 @@ static void expect_refused(const char *text, const char *message)
     assert_string_equal(error->message, message);
 }
 
-static gboolean load(PvConfig *config, char **argv, PvCommand *ret_command, GError **error)
+static gboolean load(PvConfig *config, char **argv, PvConfigCommand *ret_command, GError **error)
 {
     pv_config_init(config);
     return pv_config_load(config, (int)g_strv_length(argv), argv, ret_command, error);
@@ -33,7 +34,7 @@ static void expect_usage_error(char **argv, const char *message)
 {
     g_auto(PvConfig) config = {0};
     g_autoptr(GError) error = NULL;
-    PvCommand command;
+    PvConfigCommand command;
 
     assert_false(load(&config, argv, &command, &error));
     assert_string_equal(error->message, message);
@@ -49,7 +50,7 @@ static void test_defaults(void **state)
     assert_string_equal(config.state_dir, "/run/procview");
     assert_null(config.pid_file);
     assert_false(config.cpu_ids_dense);
-    assert_false(config.swap_total_memsw);
+    assert_int_equal(config.swap_total, PV_SWAP_TOTAL_SWAP);
     assert_int_equal(config.threads, 0);
     assert_int_equal(config.sample_interval_sec, 5);
     assert_int_equal(config.log_level, PV_LOG_INFO);
@@ -71,7 +72,7 @@ static void test_every_key_is_taken_from_a_file(void **state)
     assert_string_equal(config.state_dir, "/run/y");
     assert_string_equal(config.pid_file, "/run/y.pid");
     assert_true(config.cpu_ids_dense);
-    assert_true(config.swap_total_memsw);
+    assert_int_equal(config.swap_total, PV_SWAP_TOTAL_MEMSW);
     assert_int_equal(config.threads, 3);
     assert_int_equal(config.sample_interval_sec, 10);
     assert_int_equal(config.log_level, PV_LOG_DEBUG);
@@ -93,7 +94,12 @@ static void test_unknown_key_is_refused_with_its_line(void **state)
     expect_refused(
         "[procview]\nthreads=1\n  colour = red\n",
         "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, cgroup-tree, "
-        "threads, sample-interval, watchdog, log-level, state-dir, pid-file");
+        "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
+    expect_refused(
+        "[procview]\ncpu-ids[de]=dense\n",
+        "f.conf:2: unknown key \"cpu-ids[de]\"; allowed: mountpoint, cpu-ids, swap-total, "
+        "cgroup-tree, "
+        "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
 }
 
 static void test_unknown_section_is_refused_with_its_line(void **state)
@@ -154,7 +160,7 @@ static void test_option_wins_over_the_file(void **state)
                     path,
                     (char *)"/mnt/z",
                     NULL};
-    PvCommand command;
+    PvConfigCommand command;
 
     (void)state;
     assert_true(fd >= 0);
@@ -176,7 +182,7 @@ static void test_relative_mountpoint_of_the_command_line_is_made_absolute(void *
     char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)"/dev/null", (char *)"x",
                     NULL};
     g_autofree char *expected = g_canonicalize_filename("x", NULL);
-    PvCommand command;
+    PvConfigCommand command;
 
     (void)state;
     assert_true(load(&config, argv, &command, NULL));
@@ -222,11 +228,44 @@ static void test_file_that_was_named_must_exist(void **state)
     g_auto(PvConfig) config = {0};
     g_autoptr(GError) error = NULL;
     char *argv[] = {(char *)"procviewd", (char *)"--config=/nonexistent/f.conf", NULL};
-    PvCommand command;
+    PvConfigCommand command;
 
     (void)state;
     assert_false(load(&config, argv, &command, &error));
     assert_non_null(strstr(error->message, "/nonexistent/f.conf"));
+}
+
+/* A device that never ends, a fifo that nobody writes to, a folder. */
+static void test_what_is_no_file_is_refused_at_once(void **state)
+{
+    g_autofree char *folder = g_dir_make_tmp("procview-test-XXXXXX", NULL);
+    g_autofree char *fifo = g_build_filename(folder, "fifo", NULL);
+    const char *const PATHS[] = {"/dev/zero", fifo, folder};
+
+    (void)state;
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    for (guint i = 0; i < G_N_ELEMENTS(PATHS); i++) {
+        g_auto(PvConfig) config = {0};
+        g_autoptr(GError) error = NULL;
+        PvConfigCommand command;
+        char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)PATHS[i], NULL};
+
+        assert_false(load(&config, argv, &command, &error));
+        assert_non_null(strstr(error->message, PATHS[i]));
+    }
+    g_unlink(fifo);
+    g_rmdir(folder);
+}
+
+static void test_no_configuration_at_all_is_dev_null(void **state)
+{
+    g_auto(PvConfig) config = {0};
+    g_autoptr(GError) error = NULL;
+    PvConfigCommand command;
+    char *argv[] = {(char *)"procviewd", (char *)"--config", (char *)"/dev/null", NULL};
+
+    (void)state;
+    assert_true(load(&config, argv, &command, &error));
 }
 
 static void test_compat_profile_is_a_valid_configuration(void **state)
@@ -241,7 +280,7 @@ static void test_compat_profile_is_a_valid_configuration(void **state)
     assert_true(pv_config_parse(&config, "lxcfs-compat.conf", text, &error));
     assert_string_equal(config.mountpoint, "/var/lib/lxcfs");
     assert_true(config.cpu_ids_dense);
-    assert_true(config.swap_total_memsw);
+    assert_int_equal(config.swap_total, PV_SWAP_TOTAL_MEMSW);
 }
 
 static void test_help_names_every_key(void **state)
@@ -255,7 +294,36 @@ static void test_help_names_every_key(void **state)
     fclose(out);
     assert_non_null(strstr(text, "--mountpoint DIR"));
     assert_non_null(strstr(text, "--state-dir DIR"));
-    assert_non_null(strstr(text, "Allowed: swap, memsw."));
+    assert_non_null(strstr(text, "Allowed: swap, memsw, none."));
+}
+
+static void test_rules_are_checked(void **state)
+{
+    g_auto(PvConfig) config = {0};
+    g_autoptr(GError) error = NULL;
+
+    (void)state;
+    pv_config_init(&config);
+    assert_string_equal(config.auto_attach, "none");
+    assert_true(pv_config_parse(&config, "f.conf",
+                                "[procview]\nauto-attach = /docker/*  !/docker/x\n", &error));
+    g_auto(GStrv) patterns = pv_config_split_rules(config.auto_attach);
+    assert_int_equal(g_strv_length(patterns), 2);
+    assert_string_equal(patterns[1], "!/docker/x");
+    assert_false(pv_config_parse(&config, "f.conf", "[procview]\nauto-attach = docker\n", &error));
+    assert_string_equal(error->message,
+                        "f.conf:2: bad value \"docker\" of \"auto-attach\"; allowed: none, all, "
+                        "or patterns of cgroup paths with blanks between them");
+}
+
+static void test_all_and_none_are_no_patterns(void **state)
+{
+    g_auto(GStrv) all = pv_config_split_rules("all");
+    g_auto(GStrv) none = pv_config_split_rules("none");
+
+    (void)state;
+    assert_int_equal(g_strv_length(all), 0);
+    assert_int_equal(g_strv_length(none), 0);
 }
 
 int main(void)
@@ -277,8 +345,12 @@ int main(void)
         cmocka_unit_test(test_bad_value_of_an_option_is_refused),
         cmocka_unit_test(test_two_mount_points_are_refused),
         cmocka_unit_test(test_file_that_was_named_must_exist),
+        cmocka_unit_test(test_what_is_no_file_is_refused_at_once),
+        cmocka_unit_test(test_no_configuration_at_all_is_dev_null),
         cmocka_unit_test(test_compat_profile_is_a_valid_configuration),
         cmocka_unit_test(test_help_names_every_key),
+        cmocka_unit_test(test_rules_are_checked),
+        cmocka_unit_test(test_all_and_none_are_no_patterns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,8 +74,15 @@ static void the_cgroup_namespace_root_is_what_inside_cuts_off(void **state)
     expect_strip("4:memory:/docker/x\n3:cpu,cpuacct:/docker/x/sub\n0::/u\n",
                  "4:memory:/\n3:cpu,cpuacct:/sub\n0::/\n",
                  "4:memory:/docker/x\n3:cpu,cpuacct:/docker/x\n0::/u\n");
-    expect_strip("0::/a\n", "0::/a\n", "0::/\n");
     expect_strip("0::/../x/y\n", "0::/y\n", "0::/../x\n");
+}
+
+/* The namespace was made by a process of the host, and its init put into a cgroup afterwards. */
+static void a_cgroup_namespace_of_the_whole_hierarchy_does_not_hide_inits_cgroup(void **state)
+{
+    (void)state;
+    expect_strip("0::/a\n", "0::/a\n", "0::/a\n");
+    expect_strip("4:memory:/m/c\n3:cpu:/c\n", "4:memory:/c\n3:cpu:/c\n", "4:memory:/m\n3:cpu:/c\n");
 }
 
 static void an_init_outside_of_its_cgroup_namespace_keeps_its_own_cgroup(void **state)
@@ -607,6 +614,19 @@ static void a_child_of_init_is_in_inits_container(void **state)
     assert_string_equal(init->name, "a");
 }
 
+/* They stand before the pids in init's status. */
+static void an_init_of_thousands_of_groups_is_found(void **state)
+{
+    const Tree *tree = *state;
+    g_autoptr(GString) status = g_string_new("Name:\tx\nPPid:\t1\nGroups:\t");
+
+    for (guint i = 0; i < 65536; i++)
+        g_string_append_printf(status, "%u ", 4294900000u + i);
+    g_string_append(status, "\nNSpid:\t100\t1\n");
+    put(tree, "proc/100/status", status->str);
+    expect_cgroup(tree, 101, 100, "/docker/a");
+}
+
 static void a_process_that_entered_by_setns_is_in_the_container(void **state)
 {
     expect_cgroup(*state, 103, 100, "/docker/a");
@@ -867,6 +887,7 @@ int main(void)
         cmocka_unit_test(a_malformed_status_is_refused),
         cmocka_unit_test(time_offsets_may_be_negative_and_are_bounded),
         cmocka_unit_test(the_cgroup_namespace_root_is_what_inside_cuts_off),
+        cmocka_unit_test(a_cgroup_namespace_of_the_whole_hierarchy_does_not_hide_inits_cgroup),
         cmocka_unit_test(an_init_outside_of_its_cgroup_namespace_keeps_its_own_cgroup),
         cmocka_unit_test(mounts_tell_the_cgroup_namespace_root_where_it_cannot_be_entered),
         cmocka_unit_test(mounts_that_tell_nothing_are_passed_over),
@@ -884,6 +905,7 @@ int main(void)
         cmocka_unit_test(a_removed_container_goes_with_all_its_texts),
         cmocka_unit_test(four_threads_may_use_the_cache_at_once),
         tree_test(a_child_of_init_is_in_inits_container),
+        tree_test(an_init_of_thousands_of_groups_is_found),
         tree_test(a_process_that_entered_by_setns_is_in_the_container),
         tree_test(pods_that_share_a_pid_namespace_are_two_containers),
         tree_test(nested_pid_namespaces_are_told_apart_and_named_with_their_pid),

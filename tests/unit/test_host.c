@@ -118,6 +118,13 @@ static void captured_process_is_read(void **state)
 
 /* ---- the live host ---- */
 
+/* It depends on how the kernel was built, and slabinfo is for root. */
+static gboolean may_be_missing(PvHostFile file)
+{
+    return (file >= PV_HOST_PRESSURE_CPU && file <= PV_HOST_PRESSURE_IO) ||
+           file == PV_HOST_SCHEDSTAT || file == PV_HOST_SLABINFO;
+}
+
 static void live_files_are_the_kernels(void **state)
 {
     g_autoptr(PvHost) host = open_live();
@@ -131,11 +138,12 @@ static void live_files_are_the_kernels(void **state)
     for (guint file = 0; file < PV_HOST_FILE_COUNT; file++) {
         g_autoptr(GString) out = g_string_new(NULL);
         int result = pv_host_read(host, (PvHostFile)file, out);
-        /* A kernel without PSI has no pressure files. */
-        if (result == -ENOENT && file >= PV_HOST_PRESSURE_CPU && file <= PV_HOST_PRESSURE_IO)
+        if (may_be_missing((PvHostFile)file) && (result == -ENOENT || result == -EACCES))
             continue;
         assert_int_equal(result, 0);
-        assert_true(g_str_has_suffix(out->str, "\n"));
+        /* A machine need not have a disk. */
+        if (file != PV_HOST_DISKSTATS || out->len > 0)
+            assert_true(g_str_has_suffix(out->str, "\n"));
     }
 }
 

@@ -1,6 +1,6 @@
 /* lxcfs's command line: what procviewd makes of it. */
-#include "lxcfs_options.h"
 #include "../../src/supervisor/pidfile.h"
+#include "lxcfs_options.h"
 
 #include "procview/error.h"
 
@@ -53,15 +53,23 @@ static void test_folder_alone(void **state)
 static void test_what_procviewd_always_does_is_taken(void **state)
 {
     (void)state;
-    expect("lxcfs -f -l -u -o allow_other,nonempty --enable-cfs --enable-pidfd --enable-psi-poll "
-           "--enable-loadavg --foreground --disable-swap /m",
+    expect("lxcfs -f -l -o allow_other,nonempty --enable-cfs --enable-pidfd --enable-psi-poll "
+           "--enable-loadavg --foreground /m",
            "lxcfs --state-dir=/run/lxcfs --pid-file=/run/lxcfs.pid -- /m");
 }
 
 static void test_letters_may_be_joined(void **state)
 {
     (void)state;
-    expect("lxcfs -flup/x.pid /m", "lxcfs --state-dir=/run/lxcfs --pid-file=/x.pid -- /m");
+    expect("lxcfs -flup/x.pid /m",
+           "lxcfs --swap-total=none --state-dir=/run/lxcfs --pid-file=/x.pid -- /m");
+}
+
+static void test_swap_is_left_out_when_asked_for(void **state)
+{
+    (void)state;
+    expect("lxcfs --disable-swap /m",
+           "lxcfs --swap-total=none --state-dir=/run/lxcfs --pid-file=/run/lxcfs.pid -- /m");
 }
 
 static void test_folder_may_stand_before_options(void **state)
@@ -158,7 +166,7 @@ static void test_the_name_brings_the_profile(void **state)
     g_auto(PvConfig) config = {0};
     g_auto(GStrv) ret_argv = NULL;
     g_autoptr(GError) error = NULL;
-    PvCommand command;
+    PvConfigCommand command;
     char **argv = words;
     int argc = 3;
 
@@ -166,7 +174,7 @@ static void test_the_name_brings_the_profile(void **state)
     pv_config_init(&config);
     assert_true(pv_lxcfs_options_take(&config, &argc, &argv, &ret_argv, &error));
     assert_true(config.cpu_ids_dense);
-    assert_true(config.swap_total_memsw);
+    assert_int_equal(config.swap_total, PV_SWAP_TOTAL_MEMSW);
     assert_true(pv_config_load(&config, argc, argv, &command, &error));
     assert_int_equal(command, PV_COMMAND_SERVE);
     assert_string_equal(config.mountpoint, "/m");
@@ -209,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_folder_alone),
         cmocka_unit_test(test_what_procviewd_always_does_is_taken),
         cmocka_unit_test(test_letters_may_be_joined),
+        cmocka_unit_test(test_swap_is_left_out_when_asked_for),
         cmocka_unit_test(test_folder_may_stand_before_options),
         cmocka_unit_test(test_folder_may_look_like_an_option),
         cmocka_unit_test(test_runtime_dir_moves_state_and_pid_file),

@@ -226,7 +226,7 @@ static void largest_numbers_do_not_wrap(void **state)
     snapshot.memory.usage_bytes = G_MAXUINT64;
     snapshot.memory.has_swap = TRUE;
     snapshot.memory.swap_usage_bytes = G_MAXUINT64;
-    snapshot.swap_total_memsw = TRUE;
+    snapshot.swap_total = PV_SWAP_TOTAL_MEMSW;
     for (guint i = 0; i < PV_MEMORY_STAT_COUNT; i++)
         set_stat(&snapshot.memory, (PvMemoryStat)i, G_MAXUINT64);
     assert_renders(pv_render_meminfo, &snapshot,
@@ -278,9 +278,18 @@ static void memsw_rule_counts_memory_as_swappable(void **state)
     PvSnapshot v1, v2;
     init_v1(&v1, *state);
     init_v2(&v2, *state);
-    v1.swap_total_memsw = v2.swap_total_memsw = TRUE;
+    v1.swap_total = v2.swap_total = PV_SWAP_TOTAL_MEMSW;
     assert_line(pv_render_meminfo, &v1, "SwapTotal:", "SwapTotal:        393216 kB");
     assert_line(pv_render_meminfo, &v2, "SwapTotal:", "SwapTotal:        589824 kB");
+}
+
+static void swap_may_be_left_out(void **state)
+{
+    PvSnapshot snapshot;
+    init_v2(&snapshot, *state);
+    snapshot.swap_total = PV_SWAP_TOTAL_NONE;
+    assert_line(pv_render_meminfo, &snapshot, "SwapTotal:", "SwapTotal:             0 kB");
+    assert_line(pv_render_meminfo, &snapshot, "SwapFree:", "SwapFree:              0 kB");
 }
 
 static void unaccounted_swap_is_none(void **state)
@@ -422,6 +431,7 @@ int main(void)
         cmocka_unit_test(v2_swap_is_its_limit),
         cmocka_unit_test(swap_is_at_most_the_hosts),
         cmocka_unit_test(memsw_rule_counts_memory_as_swappable),
+        cmocka_unit_test(swap_may_be_left_out),
         cmocka_unit_test(unaccounted_swap_is_none),
         cmocka_unit_test(swaps_agrees_with_meminfo),
         cmocka_unit_test(wide_swap_sizes_keep_the_columns),

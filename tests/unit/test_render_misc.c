@@ -1,4 +1,4 @@
-/* uptime, loadavg, diskstats, pressure, and the table of rows. */
+/* The small files, those that are counted for the machine only, and the table of rows. */
 #include "render_test.h"
 
 #include "../../src/view/render/render.h"
@@ -91,6 +91,89 @@ static void diskstats_leaves_malformed_lines_out(void **state)
     assert_renders(pv_render_diskstats, &snapshot, "");
 }
 
+static void partitions_are_those_of_diskstats(void **state)
+{
+    g_autofree char *host = host_text("partitions");
+    g_autoptr(GArray) io = g_array_new(FALSE, FALSE, sizeof(PvIoDevice));
+    PvSnapshot snapshot = {.io = io, .host_partitions = host};
+    (void)state;
+    g_array_append_vals(io, DEVICES, G_N_ELEMENTS(DEVICES));
+    assert_golden(pv_render_partitions, &snapshot, "partitions");
+    snapshot.io = NULL;
+    assert_renders(pv_render_partitions, &snapshot, "major minor  #blocks  name\n\n");
+}
+
+/* ---- interrupts, softirqs, schedstat ---- */
+
+static void interrupts_have_a_column_of_zeros_for_each_cpu(void **state)
+{
+    g_autofree char *host = host_text("interrupts");
+    PvSnapshot snapshot = {.host_interrupts = host};
+    (void)state;
+    set_cpus(&snapshot, "1,3", FALSE);
+    assert_golden(pv_render_interrupts, &snapshot, "interrupts-1,3");
+    set_cpus(&snapshot, "1,3", TRUE);
+    assert_golden(pv_render_interrupts, &snapshot, "interrupts-dense");
+}
+
+static void softirqs_have_a_column_of_zeros_for_each_cpu(void **state)
+{
+    g_autofree char *host = host_text("softirqs");
+    PvSnapshot snapshot = {.host_softirqs = host};
+    (void)state;
+    set_cpus(&snapshot, "1,3", FALSE);
+    assert_golden(pv_render_softirqs, &snapshot, "softirqs-1,3");
+}
+
+static void schedstat_has_a_row_of_zeros_for_each_cpu(void **state)
+{
+    g_autofree char *host = host_text("schedstat");
+    PvSnapshot snapshot = {.host_schedstat = host};
+    (void)state;
+    set_cpus(&snapshot, "1,3", FALSE);
+    assert_golden(pv_render_schedstat, &snapshot, "schedstat-1,3");
+}
+
+static void no_number_of_a_malformed_file_gets_through(void **state)
+{
+    PvSnapshot snapshot = {
+        .host_interrupts = "  CPU0 CPU1\n 1: 5\n 2 7 8\n 3: x 9\n 4: 18446744073709551616 1\n\n5:",
+        .host_softirqs = "\n HI: 1 2\n",
+        .host_schedstat = "timestamp 77\ncpu0 1 2\n",
+    };
+    (void)state;
+    set_cpus(&snapshot, "0-2", FALSE);
+    assert_renders(pv_render_interrupts, &snapshot,
+                   "  CPU0       CPU1       CPU2       \n 1:          0\n");
+    assert_renders(pv_render_softirqs, &snapshot, "");
+    assert_renders(pv_render_schedstat, &snapshot, "");
+}
+
+/* ---- slabinfo, limits of tasks ---- */
+
+static void slabinfo_is_a_heading(void **state)
+{
+    g_autofree char *host = host_text("slabinfo");
+    PvSnapshot snapshot = {.host_slabinfo = host};
+    (void)state;
+    assert_golden(pv_render_slabinfo, &snapshot, "slabinfo");
+}
+
+static void limits_of_tasks_are_the_lower_ones(void **state)
+{
+    PvSnapshot snapshot = {
+        .host_pid_max = "4194304\n", .host_threads_max = "100\n", .pids = {.max = 500}};
+    (void)state;
+    assert_renders(pv_render_pid_max, &snapshot, "4194304\n");
+    snapshot.valid = PV_SECTION_PIDS;
+    assert_renders(pv_render_pid_max, &snapshot, "500\n");
+    assert_renders(pv_render_threads_max, &snapshot, "100\n");
+    snapshot.pids.max = PV_UNLIMITED;
+    assert_renders(pv_render_pid_max, &snapshot, "4194304\n");
+    snapshot.host_pid_max = "many\n";
+    assert_renders(pv_render_pid_max, &snapshot, "");
+}
+
 /* ---- pressure ---- */
 
 static void pressure_is_the_cgroups(void **state)
@@ -125,6 +208,8 @@ static void pressure_without_data_is_zero(void **state)
     assert_renders(pv_render_pressure_cpu, &snapshot,
                    "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
                    "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
+    assert_renders(pv_render_pressure_irq, &snapshot,
+                   "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
 }
 
 /* ---- table ---- */
@@ -142,7 +227,7 @@ static void rows_are_sorted_and_found(void **state)
         assert_int_not_equal(row->sections, 0);
         assert_true(row->help[0] != '\0');
     }
-    assert_int_equal(n, 14);
+    assert_int_equal(n, 22);
 }
 
 static void unknown_rows_are_not_found(void **state)
@@ -164,6 +249,7 @@ static void numbers_of_rows_never_change(void **state)
     assert_int_equal(pv_row_find("proc/stat")->number, 8);
     assert_int_equal(pv_row_find("proc/vmstat")->number, 11);
     assert_int_equal(pv_row_find("sys/devices/system/cpu/present")->number, 14);
+    assert_int_equal(pv_row_find("proc/sys/kernel/threads-max")->number, 22);
 }
 
 static void every_row_renders_an_empty_snapshot(void **state)
@@ -188,6 +274,13 @@ int main(void)
         cmocka_unit_test(diskstats_has_the_devices_used_in_the_hosts_columns),
         cmocka_unit_test(diskstats_without_io_is_empty),
         cmocka_unit_test(diskstats_leaves_malformed_lines_out),
+        cmocka_unit_test(partitions_are_those_of_diskstats),
+        cmocka_unit_test(interrupts_have_a_column_of_zeros_for_each_cpu),
+        cmocka_unit_test(softirqs_have_a_column_of_zeros_for_each_cpu),
+        cmocka_unit_test(schedstat_has_a_row_of_zeros_for_each_cpu),
+        cmocka_unit_test(no_number_of_a_malformed_file_gets_through),
+        cmocka_unit_test(slabinfo_is_a_heading),
+        cmocka_unit_test(limits_of_tasks_are_the_lower_ones),
         cmocka_unit_test(pressure_is_the_cgroups),
         cmocka_unit_test(pressure_without_data_is_zero),
         cmocka_unit_test(rows_are_sorted_and_found),

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -62,6 +63,14 @@ static void put_host(World *world)
     scratch_put(root, "proc/cpuinfo", "processor\t: 0\n\n");
     scratch_put(root, "proc/vmstat", "nr_free_pages 1\n");
     scratch_put(root, "proc/diskstats", "");
+    scratch_put(root, "proc/interrupts", "  CPU0 CPU1 CPU2 CPU3\n1: 9 9 9 9 disk\n");
+    scratch_put(root, "proc/partitions", "major minor  #blocks  name\n\n8 0 99 sda\n");
+    scratch_put(root, "proc/pressure/irq", "full avg10=9.99 avg60=9.99 avg300=9.99 total=9\n");
+    scratch_put(root, "proc/schedstat", "version 15\ncpu0 9\n");
+    scratch_put(root, "proc/slabinfo", "slabinfo - version: 2.1\nx 9\n");
+    scratch_put(root, "proc/softirqs", "  CPU0 CPU1 CPU2 CPU3\nHI: 9 9 9 9\n");
+    scratch_put(root, "proc/sys/kernel/pid_max", "9999\n");
+    scratch_put(root, "proc/sys/kernel/threads-max", "9999\n");
     scratch_put(root, "proc/odd", "the host's\n");
     scratch_put(root, "sys/devices/system/cpu/online", "0-3\n");
     scratch_put(root, "sys/devices/system/cpu/possible", "0-7\n");
@@ -614,6 +623,31 @@ static void all_rows_render(void **state)
     assert_int_equal(counters.fallbacks, 0);
 }
 
+static void a_row_that_the_host_has_not_is_known(void **state)
+{
+    World *world = *state;
+    const PvRow *row = pv_row_find("proc/schedstat");
+
+    assert_true(row->is_optional);
+    assert_true(pv_row_is_on_host(row, world->host));
+    g_autofree char *path = g_build_filename(world->root.path, row->path, NULL);
+    assert_int_equal(unlink(path), 0);
+    assert_false(pv_row_is_on_host(row, world->host));
+}
+
+static void the_limit_of_tasks_is_the_cgroups(void **state)
+{
+    World *world = *state;
+    const PvRow *row = pv_row_find("proc/sys/kernel/pid_max");
+    g_autoptr(GString) out = g_string_new(NULL);
+
+    scratch_put(&world->root, BOX "pids.max", "50\n");
+    assert_int_equal(pv_views_render(world->views, &world->container, row, out), 0);
+    scratch_put(&world->root, "proc/sys/kernel/pid_max", "44\n"); /* the host's counts at once */
+    assert_int_equal(pv_views_render(world->views, &world->container, row, out), 0);
+    assert_string_equal(out->str, "50\n44\n");
+}
+
 /* ---- threads ---- */
 
 static void *render_all_rows(void *data)
@@ -688,6 +722,8 @@ int main(void)
         TEST(diskstats_without_a_cgroup_of_its_own_are_not_the_hosts),
         TEST(pressure_without_a_cgroup_of_its_own_is_not_the_hosts),
         TEST(all_rows_render),
+        TEST(a_row_that_the_host_has_not_is_known),
+        TEST(the_limit_of_tasks_is_the_cgroups),
         TEST(many_threads_may_render),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

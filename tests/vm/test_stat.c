@@ -20,15 +20,6 @@ typedef struct {
     gboolean has_cpu[MAX_CPUS];
 } Stat;
 
-static void assert_between(guint64 value, guint64 low, guint64 high)
-{
-    if (value < low || value > high)
-        print_error("%" G_GUINT64_FORMAT " is not from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
-                    "\n",
-                    value, low, high);
-    assert_true(value >= low && value <= high);
-}
-
 static void parse_columns(const char *text, guint64 *columns)
 {
     for (guint i = 0; i < COLUMNS; i++) {
@@ -99,7 +90,7 @@ static void check_reading(PvtDaemon *daemon, const char *name, Stat *stat, const
     for (guint cpu = 0; cpu < MAX_CPUS; cpu++) {
         if (!stat->has_cpu[cpu])
             continue;
-        assert_between(sum(stat->cpu[cpu]) + 2, uptime_ticks, uptime_ticks + 4 + 100);
+        pvt_assert_between(sum(stat->cpu[cpu]) + 2, uptime_ticks, uptime_ticks + 4 + 100);
         for (guint i = 0; i < COLUMNS; i++)
             all[i] += stat->cpu[cpu][i];
         if (before != NULL && before->has_cpu[cpu])
@@ -136,8 +127,8 @@ static void throttled_time_is_steal(void **state)
     check_reading(daemon, name, &last, &first);
     elapsed = sum(last.total) - sum(first.total);
     stolen = last.total[STEAL] - first.total[STEAL];
-    assert_between(stolen * 100 / elapsed, 35, 65);
-    assert_between((use(last.total) - use(first.total)) * 100 / elapsed, 35, 65);
+    pvt_assert_between(stolen * 100 / elapsed, 35, 65);
+    pvt_assert_between((use(last.total) - use(first.total)) * 100 / elapsed, 35, 65);
     pvt_daemon_stop(daemon);
 }
 
@@ -164,7 +155,7 @@ static void time_is_shown_on_the_cpu_where_it_was_used(void **state)
     all = use(last.total) - use(first.total);
     pinned = use(last.cpu[2]) - use(first.cpu[2]);
     assert_true(all > 500);
-    assert_between(pinned * 100 / all, 90, 100);
+    pvt_assert_between(pinned * 100 / all, 90, 100);
     pvt_daemon_stop(daemon);
 }
 

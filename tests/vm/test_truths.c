@@ -15,22 +15,6 @@
 
 #define MIB ((guint64)1 << 20)
 
-static void assert_between(guint64 value, guint64 low, guint64 high)
-{
-    if (value < low || value > high)
-        print_error("%" G_GUINT64_FORMAT " is not from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
-                    "\n",
-                    value, low, high);
-    assert_true(value >= low && value <= high);
-}
-
-static void assert_text(PvtContainer *container, const char *command, const char *expected)
-{
-    g_autofree char *text = pvt_run(container, "%s", command);
-
-    assert_string_equal(text, expected);
-}
-
 static guint64 mem_total_kb(PvtContainer *container)
 {
     g_autofree char *text = pvt_run(container, "cat /proc/meminfo");
@@ -86,12 +70,12 @@ static void limits_of_every_ancestor_count(void **state)
     set(top, "memory.max", "104857600");
     set(low, "memory.max", "209715200");
     container = pvt_container_start(daemon, leaf, 0);
-    assert_text(container, "cat /sys/devices/system/cpu/online", "1-3\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/online", "1-3\n");
     assert_int_equal(mem_total_kb(container), 102400);
     set(middle, "cpu.max", "150000 100000");
-    assert_text(container, "cat /sys/devices/system/cpu/online", "1-2\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/online", "1-2\n");
     set(low, "cpu.max", "20000 50000");
-    assert_text(container, "cat /sys/devices/system/cpu/online", "1\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/online", "1\n");
     set(middle, "memory.max", "52428800");
     assert_int_equal(mem_total_kb(container), 51200);
     set(leaf, "memory.max", "33554432");
@@ -112,7 +96,7 @@ static void available_memory_ends_at_memory_high(void **state)
     container = pvt_container_start(daemon, cgroup, 0);
     text = pvt_run(container, "cat /proc/meminfo");
     assert_int_equal(pvt_field(text, "MemTotal:"), 256 * 1024);
-    assert_between(pvt_field(text, "MemAvailable:"), 48 * 1024, 64 * 1024);
+    pvt_assert_between(pvt_field(text, "MemAvailable:"), 48 * 1024, 64 * 1024);
     pvt_daemon_stop(daemon);
 }
 
@@ -139,8 +123,8 @@ static void memory_pressure_is_the_cgroups(void **state)
     text = pvt_run(container, "cat /proc/pressure/memory");
     after = get(cgroup, "memory.pressure");
     assert_non_null(seen = strstr(text, "total="));
-    assert_between(pvt_field(seen, "total="), pvt_field(strstr(before, "total="), "total="),
-                   pvt_field(strstr(after, "total="), "total="));
+    pvt_assert_between(pvt_field(seen, "total="), pvt_field(strstr(before, "total="), "total="),
+                       pvt_field(strstr(after, "total="), "total="));
     assert_true(pvt_field(seen, "total=") > 0);
     pvt_daemon_stop(daemon);
 }
@@ -180,7 +164,7 @@ static void quota_changed_while_reading_tears_nothing(void **state)
         guint64 total = pvt_sum_fields(text, "cpu ", 8);
         guint n = pvt_count_lines(text, "cpu") - 1;
 
-        assert_between(n, 1, (guint64)sysconf(_SC_NPROCESSORS_ONLN));
+        pvt_assert_between(n, 1, (guint64)sysconf(_SC_NPROCESSORS_ONLN));
         assert_true(total >= last_total);
         last_total = total;
         seen |= 1U << n;
@@ -206,16 +190,16 @@ static void effective_cpus_follow_a_partition(void **state)
     beside = pvt_cgroup_new(NULL, "beside");
     inside = pvt_container_start(daemon, partition, 0);
     outside = pvt_container_start(daemon, beside, 0);
-    assert_text(outside, "cat /sys/devices/system/cpu/online", "0-3\n");
+    pvt_assert_text(outside, "cat /sys/devices/system/cpu/online", "0-3\n");
     set(partition, "cpuset.cpus", "2-3");
     set(partition, "cpuset.cpus.partition", "root");
     type = get(partition, "cpuset.cpus.partition");
     assert_string_equal(type, "root\n");
-    assert_text(inside, "cat /sys/devices/system/cpu/online", "2-3\n");
-    assert_text(outside, "cat /sys/devices/system/cpu/online", "0-1\n");
-    assert_text(outside, "grep -c ^processor /proc/cpuinfo", "2\n");
+    pvt_assert_text(inside, "cat /sys/devices/system/cpu/online", "2-3\n");
+    pvt_assert_text(outside, "cat /sys/devices/system/cpu/online", "0-1\n");
+    pvt_assert_text(outside, "grep -c ^processor /proc/cpuinfo", "2\n");
     set(partition, "cpuset.cpus.partition", "member");
-    assert_text(outside, "cat /sys/devices/system/cpu/online", "0-3\n");
+    pvt_assert_text(outside, "cat /sys/devices/system/cpu/online", "0-3\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -234,9 +218,9 @@ static void cpus_that_cannot_be_had_are_not_shown(void **state)
     set(top, "cpuset.cpus", "0-1");
     set(leaf, "cpuset.cpus", "2-3");
     container = pvt_container_start(daemon, leaf, 0);
-    assert_text(container, "cat /sys/devices/system/cpu/online", "0-1\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/online", "0-1\n");
     set(top, "cpuset.cpus", "1-2");
-    assert_text(container, "cat /sys/devices/system/cpu/online", "2\n");
+    pvt_assert_text(container, "cat /sys/devices/system/cpu/online", "2\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -257,8 +241,8 @@ static void threaded_cgroup_has_the_memory_of_its_domain(void **state)
     assert_int_equal(mem_total_kb(container), 65536);
     pvt_cgroup_enter(threads, container->init_pid);
     assert_int_equal(mem_total_kb(container), 65536);
-    assert_text(container, "grep -c ^processor /proc/cpuinfo", "1\n");
-    assert_text(container, "cut -d/ -f2 /proc/loadavg | grep -c '^[1-9]'", "1\n");
+    pvt_assert_text(container, "grep -c ^processor /proc/cpuinfo", "1\n");
+    pvt_assert_text(container, "cut -d/ -f2 /proc/loadavg | grep -c '^[1-9]'", "1\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -279,9 +263,9 @@ static void controllers_not_enabled_at_the_leaf_are_those_above(void **state)
     text = pvt_run(container, "cat /proc/meminfo");
     usage_kb = pvt_cgroup_memory_usage(top) / 1024;
     assert_int_equal(pvt_field(text, "MemTotal:"), 80 * 1024);
-    assert_between(80 * 1024 - pvt_field(text, "MemFree:") + 2048, usage_kb, usage_kb + 4096);
-    assert_text(container, "grep -c ^processor /proc/cpuinfo", "1\n");
-    assert_text(container, "grep -c '^cpu[0-9]' /proc/stat", "1\n");
+    pvt_assert_between(80 * 1024 - pvt_field(text, "MemFree:") + 2048, usage_kb, usage_kb + 4096);
+    pvt_assert_text(container, "grep -c ^processor /proc/cpuinfo", "1\n");
+    pvt_assert_text(container, "grep -c '^cpu[0-9]' /proc/stat", "1\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -307,16 +291,17 @@ static void container_is_its_cgroup_namespace_when_init_has_moved_down(void **st
     set(cgroup, "cgroup.subtree_control", "+memory +cpu");
     set(scope, "memory.max", "33554432");
     set(payload, "memory.max", "50331648");
-    assert_text(container, "cat /proc/self/cgroup", "0::/init.scope\n");
+    pvt_assert_text(container, "cat /proc/self/cgroup", "0::/init.scope\n");
     text = pvt_run(container, "cat /proc/meminfo");
     usage_kb = pvt_cgroup_memory_usage(cgroup) / 1024;
     assert_int_equal(pvt_field(text, "MemTotal:"), 96 * 1024);
-    assert_between(96 * 1024 - pvt_field(text, "MemFree:") + 2048, usage_kb, usage_kb + 4096);
-    assert_text(container,
-                "mkdir -p /tmp/pv-cg && mount -t cgroup2 none /tmp/pv-cg && "
-                "sh -c 'echo 0 > /tmp/pv-cg/payload/cgroup.procs; grep MemTotal /proc/meminfo'; "
-                "umount /tmp/pv-cg; rmdir /tmp/pv-cg",
-                "MemTotal:          98304 kB\n");
+    pvt_assert_between(96 * 1024 - pvt_field(text, "MemFree:") + 2048, usage_kb, usage_kb + 4096);
+    pvt_assert_text(
+        container,
+        "mkdir -p /tmp/pv-cg && mount -t cgroup2 none /tmp/pv-cg && "
+        "sh -c 'echo 0 > /tmp/pv-cg/payload/cgroup.procs; grep MemTotal /proc/meminfo'; "
+        "umount /tmp/pv-cg; rmdir /tmp/pv-cg",
+        "MemTotal:          98304 kB\n");
     pvt_daemon_stop(daemon);
 }
 
@@ -330,11 +315,11 @@ static void delegated_container_sees_the_limits_that_it_cannot_change(void **sta
     (void)state;
     pvt_cgroup_limit_memory(cgroup, 72 * MIB);
     container = pvt_container_start(daemon, cgroup, PVT_OWN_CGROUP_NS);
-    assert_text(container,
-                "mkdir -p /tmp/pv-cg && mount -t cgroup2 none /tmp/pv-cg && "
-                "(echo max > /tmp/pv-cg/memory.max) 2>/dev/null || echo refused; "
-                "umount /tmp/pv-cg; rmdir /tmp/pv-cg",
-                "refused\n");
+    pvt_assert_text(container,
+                    "mkdir -p /tmp/pv-cg && mount -t cgroup2 none /tmp/pv-cg && "
+                    "(echo max > /tmp/pv-cg/memory.max) 2>/dev/null || echo refused; "
+                    "umount /tmp/pv-cg; rmdir /tmp/pv-cg",
+                    "refused\n");
     assert_int_equal(mem_total_kb(container), 72 * 1024);
     pvt_daemon_stop(daemon);
 }
@@ -411,7 +396,7 @@ static void swap_in_use_is_the_cgroups(void **state)
     used_kb = g_ascii_strtoull(used, NULL, 10) / 1024;
     assert_true(used_kb > 4096);
     assert_int_equal(pvt_field(text, "SwapTotal:"), 98304);
-    assert_between(98304 - pvt_field(text, "SwapFree:") + 1024, used_kb, used_kb + 2048);
+    pvt_assert_between(98304 - pvt_field(text, "SwapFree:") + 1024, used_kb, used_kb + 2048);
     g_free(pvt_run(container, "umount /tmp/pv-shm; rmdir /tmp/pv-shm"));
     pvt_daemon_stop(daemon);
 }

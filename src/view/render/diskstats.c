@@ -1,6 +1,6 @@
 /*
- * proc/diskstats: the devices that the container used, under the host's names. block/genhd.c,
- * Documentation/admin-guide/iostats.rst.
+ * proc/diskstats and proc/partitions: the devices that the container used, under the host's names.
+ * block/genhd.c, Documentation/admin-guide/iostats.rst.
  */
 #include "render.h"
 #include "text.h"
@@ -49,6 +49,23 @@ static void append_line(const PvIoDevice *device, PvSpan name, guint n_columns, 
     for (guint i = 0; i < n_columns; i++)
         g_string_append_printf(out, " %" G_GUINT64_FORMAT, i < N_COLUMNS ? columns[i] : 0);
     g_string_append_c(out, '\n');
+}
+
+/* proc/partitions: of these devices only, for a size tells of the machine. block/genhd.c. */
+void pv_render_partitions(const PvSnapshot *snapshot, GString *out)
+{
+    PvSpan line, word;
+
+    for (const char *cursor = snapshot->host_partitions; pv_span_next_line(&cursor, &line);) {
+        PvSpan rest = line;
+        guint64 major, minor;
+        gboolean is_device = pv_span_next_word(&rest, &word) && pv_span_parse_u64(word, &major);
+        if (is_device && (!pv_span_next_word(&rest, &word) || !pv_span_parse_u64(word, &minor) ||
+                          find_device(snapshot->io, major, minor) == NULL))
+            continue;
+        g_string_append_len(out, line.start, (gssize)line.length);
+        g_string_append_c(out, '\n');
+    }
 }
 
 void pv_render_diskstats(const PvSnapshot *snapshot, GString *out)

@@ -47,9 +47,9 @@ static guint64 available_bytes(const PvMemory *memory, const PvMemoryFigures *fi
 }
 
 /* Before the host's own swap bounds it. */
-static guint64 swap_limit_bytes(const PvMemory *memory, gboolean memsw)
+static guint64 swap_limit_bytes(const PvMemory *memory, PvSwapTotal rule)
 {
-    if (memsw)
+    if (rule == PV_SWAP_TOTAL_MEMSW)
         return MIN(memory->memsw_limit_bytes,
                    pv_sat_add(memory->limit_bytes, memory->swap_limit_bytes));
     /* v1 bounds the sum of memory and swap: while less is in memory, more than the difference of
@@ -74,9 +74,10 @@ void pv_memory_figures(const PvSnapshot *snapshot, PvMemoryFigures *ret_figures)
     figures.cached_bytes = pv_memory_stat(memory, PV_MEMORY_FILE);
     figures.shared_bytes = pv_memory_stat(memory, PV_MEMORY_SHMEM);
 
-    if (memory->has_swap && host[HOST_SWAP_TOTAL] != PV_UNLIMITED) {
+    if (memory->has_swap && host[HOST_SWAP_TOTAL] != PV_UNLIMITED &&
+        snapshot->swap_total != PV_SWAP_TOTAL_NONE) {
         figures.swap_total_bytes =
-            MIN(swap_limit_bytes(memory, snapshot->swap_total_memsw), host[HOST_SWAP_TOTAL]);
+            MIN(swap_limit_bytes(memory, snapshot->swap_total), host[HOST_SWAP_TOTAL]);
         figures.swap_free_bytes = pv_sat_sub(figures.swap_total_bytes, memory->swap_usage_bytes);
     }
     *ret_figures = figures;

@@ -16,11 +16,12 @@ static void append_line(const char *name, const PvPressureLine *line, GString *o
 
 static void render(const PvSnapshot *snapshot, PvPressureKind kind, PvSection section, GString *out)
 {
-    static const PvPressure NO_DATA = {.has_some = TRUE, .has_full = TRUE};
+    /* All tasks wait for an interrupt handler, or none. */
+    const PvPressure no_data = {.has_some = kind != PV_PRESSURE_IRQ, .has_full = TRUE};
     const PvPressure *pressure = &snapshot->pressure[kind];
 
     if (!(snapshot->valid & section) || (!pressure->has_some && !pressure->has_full))
-        pressure = &NO_DATA;
+        pressure = &no_data;
     if (pressure->has_some)
         append_line("some", &pressure->some, out);
     if (pressure->has_full)
@@ -40,4 +41,9 @@ void pv_render_pressure_memory(const PvSnapshot *snapshot, GString *out)
 void pv_render_pressure_io(const PvSnapshot *snapshot, GString *out)
 {
     render(snapshot, PV_PRESSURE_IO, PV_SECTION_PRESSURE_IO, out);
+}
+
+void pv_render_pressure_irq(const PvSnapshot *snapshot, GString *out)
+{
+    render(snapshot, PV_PRESSURE_IRQ, PV_SECTION_PRESSURE_IRQ, out);
 }

@@ -26,8 +26,16 @@ void pv_render_vmstat(const PvSnapshot *snapshot, GString *out);       /* MEMORY
 void pv_render_pressure_cpu(const PvSnapshot *snapshot, GString *out); /* PRESSURE_CPU */
 void pv_render_pressure_memory(const PvSnapshot *snapshot, GString *out); /* PRESSURE_MEMORY */
 void pv_render_pressure_io(const PvSnapshot *snapshot, GString *out);     /* PRESSURE_IO */
-void pv_render_cpu_online(const PvSnapshot *snapshot, GString *out);      /* CPUS; present too */
-void pv_render_cpu_possible(const PvSnapshot *snapshot, GString *out);    /* HOST_CPUS */
+void pv_render_pressure_irq(const PvSnapshot *snapshot, GString *out);    /* PRESSURE_IRQ */
+void pv_render_interrupts(const PvSnapshot *snapshot, GString *out);   /* CPUS, HOST_INTERRUPTS */
+void pv_render_softirqs(const PvSnapshot *snapshot, GString *out);     /* CPUS, HOST_SOFTIRQS */
+void pv_render_schedstat(const PvSnapshot *snapshot, GString *out);    /* CPUS, HOST_SCHEDSTAT */
+void pv_render_partitions(const PvSnapshot *snapshot, GString *out);   /* IO, HOST_PARTITIONS */
+void pv_render_slabinfo(const PvSnapshot *snapshot, GString *out);     /* HOST_SLABINFO */
+void pv_render_pid_max(const PvSnapshot *snapshot, GString *out);      /* PIDS, HOST_PID_MAX */
+void pv_render_threads_max(const PvSnapshot *snapshot, GString *out);  /* PIDS, HOST_THREADS_MAX */
+void pv_render_cpu_online(const PvSnapshot *snapshot, GString *out);   /* CPUS; present too */
+void pv_render_cpu_possible(const PvSnapshot *snapshot, GString *out); /* HOST_CPUS */
 
 /* ---- sysfs files of which there are many: CPUS ---- */
 

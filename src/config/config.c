@@ -1,17 +1,25 @@
 /* The daemon's configuration, see config.h. */
-#include "config.h"
+#include "procview/config.h"
 
+#include "procview/autoattach.h"
 #include "procview/error.h"
+#include "procview/fd.h"
+#include "procview/file.h"
 #include "procview/supervisor.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 
 #define SECTION "procview"
 
+/* A longer file is something else, given by mistake. */
+#define FILE_BYTES_MAX (256 * 1024)
+
 #define CGROUP_TREE_THREADS 16
 
-typedef enum { TYPE_PATH, TYPE_CHOICE, TYPE_NUMBER } Type;
+typedef enum { TYPE_PATH, TYPE_CHOICE, TYPE_NUMBER, TYPE_RULES } Type;
 
 typedef struct {
     const char *name;
@@ -41,12 +49,12 @@ static const Key keys[] = {
              "counted from 0 in every container."},
     {.name = "swap-total",
      .type = TYPE_CHOICE,
-     .offset = offsetof(PvConfig, swap_total_memsw),
-     .choices = {"swap", "memsw"},
+     .offset = offsetof(PvConfig, swap_total),
+     .choices = {"swap", "memsw", "none"},
      .value = "swap",
      .metavar = "RULE",
-     .help = "what SwapTotal is on cgroup v1: the swap that the container may use, or the limit of "
-             "memory and swap together, as lxcfs shows it."},
+     .help = "what SwapTotal is: the swap that the container may use; on cgroup v1 the limit of "
+             "memory and swap together, as lxcfs shows it; or none."},
     {.name = "cgroup-tree",
      .type = TYPE_CHOICE,
      .offset = offsetof(PvConfig, cgroup_tree),
@@ -79,6 +87,15 @@ static const Key keys[] = {
      .metavar = "SECONDS",
      .help = "a worker that has been busy with one request for longer is killed and replaced; 0 "
              "never does that."},
+    {.name = "auto-attach",
+     .type = TYPE_RULES,
+     .offset = offsetof(PvConfig, auto_attach),
+     .value = "none",
+     .metavar = "RULES",
+     .help =
+         "put the views into containers as they start, restart or lose them: those whose cgroup "
+         "fits one of the patterns (\"/docker/* /lxc.payload.*\"), as procview watch does; all "
+         "means every container with a pid namespace of its own."},
     {.name = "log-level",
      .type = TYPE_CHOICE,
      .offset = offsetof(PvConfig, log_level),
@@ -116,6 +133,8 @@ static char *allowed_values(const Key *key)
         return g_strjoinv(", ", (char **)key->choices);
     case TYPE_NUMBER:
         return g_strdup_printf("a number from %u to %u", key->min, key->max);
+    case TYPE_RULES:
+        return g_strdup("none, all, or patterns of cgroup paths with blanks between them");
     default:
         return g_strdup("an absolute path");
     }
@@ -130,6 +149,29 @@ static char *all_keys(void)
     return g_string_free(names, FALSE);
 }
 
+static gboolean are_rules(const char *value)
+{
+    g_auto(GStrv) patterns = pv_config_split_rules(value);
+    g_autoptr(PvRules) rules = pv_rules_new((const char *const *)patterns, NULL);
+
+    return rules != NULL && *value != '\0';
+}
+
+char **pv_config_split_rules(const char *value)
+{
+    const char *patterns = strcmp(value, "all") == 0 || strcmp(value, "none") == 0 ? "" : value;
+    g_autofree char *text = g_strdelimit(g_strdup(patterns), "\t", ' ');
+    g_auto(GStrv) words = g_strsplit(text, " ", -1);
+    g_autoptr(GPtrArray) kept = g_ptr_array_new();
+
+    for (guint i = 0; words[i] != NULL; i++) {
+        if (*words[i] != '\0')
+            g_ptr_array_add(kept, g_strdup(words[i]));
+    }
+    g_ptr_array_add(kept, NULL);
+    return (char **)g_ptr_array_free(g_steal_pointer(&kept), FALSE);
+}
+
 /* Store a value; FALSE when it is none that is allowed. */
 static gboolean store(PvConfig *config, const Key *key, const char *value)
 {
@@ -138,7 +180,8 @@ static gboolean store(PvConfig *config, const Key *key, const char *value)
 
     switch (key->type) {
     case TYPE_PATH:
-        if (value[0] != '/')
+    case TYPE_RULES:
+        if (key->type == TYPE_PATH ? value[0] != '/' : !are_rules(value))
             return FALSE;
         g_free(*(char **)field);
         *(char **)field = g_strdup(value);
@@ -160,7 +203,7 @@ static gboolean store(PvConfig *config, const Key *key, const char *value)
 }
 
 G_STATIC_ASSERT(sizeof(gboolean) == sizeof(guint) && sizeof(PvLogLevel) == sizeof(guint) &&
-                sizeof(PvCgroupTreeMode) == sizeof(guint));
+                sizeof(PvSwapTotal) == sizeof(guint) && sizeof(PvCgroupTreeMode) == sizeof(guint));
 
 void pv_config_init(PvConfig *config)
 {
@@ -187,6 +230,7 @@ void pv_config_clear(PvConfig *config)
     g_clear_pointer(&config->mountpoint, g_free);
     g_clear_pointer(&config->state_dir, g_free);
     g_clear_pointer(&config->pid_file, g_free);
+    g_clear_pointer(&config->auto_attach, g_free);
 }
 
 /* ---- the file ---- */
@@ -263,7 +307,9 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
     g_auto(GStrv) sections = NULL;
     g_auto(GStrv) names = NULL;
 
-    if (!g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_NONE, &parse_error))
+    /* Translated keys ("KEY[de]") would be passed over in silence. */
+    if (!g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_KEEP_TRANSLATIONS,
+                                   &parse_error))
         return pv_error_set(error, PV_ERROR_INVALID,
                             "%s:%u: not understood; allowed: [" SECTION
                             "], KEY=VALUE, and comments after #",
@@ -285,18 +331,28 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
 
 static gboolean load_file(PvConfig *config, const char *path, gboolean must_exist, GError **error)
 {
-    g_autofree char *text = NULL;
-    g_autoptr(GError) read_error = NULL;
-    gsize length;
+    g_autoptr(GString) text = g_string_new(NULL);
+    /* O_NONBLOCK: a fifo without a writer must not hold up the start. */
+    pv_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int r = fd < 0 ? -errno : pv_pread_all(fd, text, FILE_BYTES_MAX);
 
-    if (!g_file_get_contents(path, &text, &length, &read_error)) {
-        if (!must_exist && g_error_matches(read_error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-            return TRUE;
-        return pv_error_set(error, PV_ERROR_INVALID, "%s", read_error->message);
-    }
-    if (strlen(text) != length)
+    if (r == -ENOENT && !must_exist)
+        return TRUE;
+    if (r == -EFBIG)
+        return pv_error_set(error, PV_ERROR_INVALID, "%s: too long for a configuration", path);
+    if (r == -ESPIPE)
+        return pv_error_set(error, PV_ERROR_INVALID, "%s: not a file", path);
+    if (r < 0)
+        return pv_error_set(error, PV_ERROR_INVALID, "cannot read the configuration %s: %s", path,
+                            g_strerror(-r));
+    if (strlen(text->str) != text->len)
         return pv_error_set(error, PV_ERROR_INVALID, "%s:1: not a text file", path);
-    return pv_config_parse(config, path, text, error);
+    return pv_config_parse(config, path, text->str, error);
+}
+
+gboolean pv_config_load_file(PvConfig *config, const char *path, GError **error)
+{
+    return load_file(config, path != NULL ? path : PV_CONFIG_PATH, path != NULL, error);
 }
 
 /* ---- the command line ---- */
@@ -335,7 +391,7 @@ static gboolean store_options(PvConfig *config, const GArray *options, GError **
 
 /* One argument that is an option. *index moves to its last word. */
 static gboolean take_option(PvConfig *config, int argc, char **argv, int *index, GArray *options,
-                            const char **config_path, PvCommand *command, GError **error)
+                            const char **config_path, PvConfigCommand *command, GError **error)
 {
     g_autofree char *name = g_strndup(argv[*index] + 2, strcspn(argv[*index] + 2, "="));
     const char *argument = argv[*index];
@@ -372,7 +428,7 @@ static gboolean take_option(PvConfig *config, int argc, char **argv, int *index,
     return TRUE;
 }
 
-gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvCommand *ret_command,
+gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvConfigCommand *ret_command,
                         GError **error)
 {
     g_autoptr(GArray) options = g_array_new(FALSE, FALSE, sizeof(Option));
@@ -398,9 +454,7 @@ gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvCommand *ret_
     }
     if (mountpoint.value != NULL)
         g_array_append_val(options, mountpoint);
-    return load_file(config, config_path != NULL ? config_path : PV_CONFIG_PATH,
-                     config_path != NULL, error) &&
-           store_options(config, options, error);
+    return pv_config_load_file(config, config_path, error) && store_options(config, options, error);
 }
 
 /* ---- texts ---- */

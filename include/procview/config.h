@@ -6,6 +6,7 @@
 #pragma once
 
 #include "procview/log.h"
+#include "procview/snapshot.h"
 
 #include <glib.h>
 #include <stdio.h>
@@ -22,9 +23,10 @@ typedef enum {
 typedef struct {
     char *mountpoint;
     char *state_dir;
-    char *pid_file; /* NULL: none */
+    char *pid_file;    /* NULL: none */
+    char *auto_attach; /* rules, "all" or "none"; see pv_config_split_rules() */
     gboolean cpu_ids_dense;
-    gboolean swap_total_memsw;
+    PvSwapTotal swap_total;
     guint threads; /* 0: chosen from the number of CPUs */
     guint sample_interval_sec;
     guint watchdog_sec;     /* 0: off */
@@ -40,7 +42,7 @@ typedef enum {
     PV_COMMAND_HELP,
     PV_COMMAND_VERSION,
     PV_COMMAND_DOCUMENT, /* the keys, as a part of the manual */
-} PvCommand;
+} PvConfigCommand;
 
 void pv_config_clear(PvConfig *config);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PvConfig, pv_config_clear)
@@ -61,8 +63,18 @@ gboolean pv_config_parse(PvConfig *config, const char *path, const char *text, G
  * then what the options say against it. Errors: INVALID for everything a user can get wrong;
  * PERMISSION, NOT_FOUND, FAILED for a file that cannot be read.
  */
-gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvCommand *ret_command,
+gboolean pv_config_load(PvConfig *config, int argc, char **argv, PvConfigCommand *ret_command,
                         GError **error);
+
+/* The patterns in a value of auto-attach: none for "all" and "none". Free with g_strfreev. */
+char **pv_config_split_rules(const char *value);
+
+/*
+ * What a file sets.
+ * path  NULL: PV_CONFIG_PATH, if there is one
+ * Errors: as pv_config_load().
+ */
+gboolean pv_config_load_file(PvConfig *config, const char *path, GError **error);
 
 /* From that of a daemon to that of its cgroup tree. */
 void pv_config_become_cgroup_tree(PvConfig *config);

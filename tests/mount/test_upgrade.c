@@ -1,0 +1,325 @@
+/*
+ * A new version in the place of the running one: the worker first, then the supervisor itself;
+ * what is done when the new one is no good; the signals, also under the name lxcfs; the file of the
+ * process id.
+ */
+#include "readers.h"
+
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LIMIT_KB PVT_READERS_LIMIT_KB
+
+/* Put a program into a place as a package manager does: by rename, while the old one runs. */
+static void install(const char *from, const char *to)
+{
+    g_autofree char *fresh = g_strconcat(to, ".new", NULL);
+    g_autofree char *data = NULL;
+    g_autoptr(GError) error = NULL;
+    gsize length;
+
+    if (!g_file_get_contents(from, &data, &length, &error) ||
+        !g_file_set_contents_full(fresh, data, (gssize)length, 0, 0755, &error))
+        pvt_fail("%s", error->message);
+    assert_int_equal(g_rename(fresh, to), 0);
+}
+
+/* The same for a program of one line. */
+static void install_script(const char *line, const char *to)
+{
+    g_autofree char *from = pvt_path("script");
+    g_autofree char *text = g_strdup_printf("#!/bin/sh\n%s\n", line);
+
+    assert_true(g_file_set_contents(from, text, -1, NULL));
+    install(from, to);
+}
+
+static const char *under_test(void)
+{
+    const char *path = g_getenv("PROCVIEWD");
+
+    return path != NULL ? path : PROCVIEWD;
+}
+
+/* A daemon that runs from a place of its own. */
+static PvtDaemon *start_installed(char **ret_program)
+{
+    PvtDaemon *daemon;
+
+    *ret_program = pvt_path("procviewd");
+    install(under_test(), *ret_program);
+    daemon = pvt_daemon_start_program(*ret_program, (char *[]){(char *)"--watchdog=1", NULL});
+    pvt_expect_ends(daemon);
+    return daemon;
+}
+
+static gboolean runs_file(pid_t pid, const char *path)
+{
+    g_autofree char *exe = g_strdup_printf("/proc/%d/exe", (int)pid);
+    struct stat running, installed;
+
+    return stat(exe, &running) == 0 && stat(path, &installed) == 0 &&
+           running.st_ino == installed.st_ino && running.st_dev == installed.st_dev;
+}
+
+/* The worker that serves may be another one again a moment later. */
+static void wait_until_all_run(PvtDaemon *daemon, const char *path)
+{
+    for (guint i = 0; i < pvt_timeout_msec(10000) / 5; i++) {
+        if (runs_file(daemon->pid, path) && runs_file(pvt_daemon_worker(daemon), path))
+            return;
+        pvt_sleep_msec(5);
+    }
+    pvt_fail("the old program goes on");
+}
+
+static void wait_for_log(PvtDaemon *daemon, const char *part)
+{
+    for (guint i = 0; i < pvt_timeout_msec(15000) / 20; i++) {
+        g_autofree char *log = pvt_daemon_log(daemon);
+        if (strstr(log, part) != NULL)
+            return;
+        pvt_sleep_msec(20);
+    }
+    pvt_fail("not in the log: %s", part);
+}
+
+static void check_upgrade(const char *next)
+{
+    g_autofree char *program = NULL;
+    PvtDaemon *daemon = start_installed(&program);
+    PvtReaders run;
+
+    pvt_readers_start(&run, daemon);
+    for (guint i = 0; i < 2; i++) {
+        install(i == 0 ? next : under_test(), program);
+        pvt_readers_note_kill(&run);
+        kill(daemon->pid, SIGUSR1);
+        wait_until_all_run(daemon, program);
+        pvt_sleep_msec(50 * pvt_slow(10));
+    }
+    pvt_readers_end(&run);
+    pvt_daemon_stop(daemon);
+}
+
+static void test_upgrade_runs_the_installed_program(void **state)
+{
+    (void)state;
+    check_upgrade(under_test());
+}
+
+static void test_upgrade_to_another_layout_of_the_shared_memory_and_back(void **state)
+{
+    (void)state;
+    check_upgrade(PROCVIEWD_NEXT);
+}
+
+/* Readers go on, and a good program is taken the next time. */
+static void check_bad_upgrade(const char *line, const char *complaint)
+{
+    g_autofree char *program = NULL;
+    PvtDaemon *daemon = start_installed(&program);
+    pid_t supervisor = daemon->pid, worker = pvt_wait_for_worker(daemon, 0);
+    PvtReaders run;
+
+    pvt_daemon_expect(daemon, "upgrade is given up");
+    pvt_readers_start(&run, daemon);
+    install_script(line, program);
+    kill(supervisor, SIGUSR1);
+    wait_for_log(daemon, complaint);
+    wait_for_log(daemon, "the upgrade is given up");
+    assert_int_equal(pvt_daemon_worker(daemon), worker);
+    install(under_test(), program);
+    kill(supervisor, SIGUSR1);
+    wait_until_all_run(daemon, program);
+    pvt_readers_end(&run);
+    pvt_daemon_stop(daemon);
+}
+
+static void test_program_that_does_not_start_is_not_taken(void **state)
+{
+    (void)state;
+    check_bad_upgrade("exit 1", "does not start");
+}
+
+static void test_program_that_hangs_is_not_taken(void **state)
+{
+    (void)state;
+    check_bad_upgrade("exec sleep 100", "the standby has not got ready: it is killed");
+}
+
+/* ---- signals, and the name lxcfs ---- */
+
+static guint64 total_kb(PvtContainer *container)
+{
+    g_autofree char *text = pvt_run(container, "cat /proc/meminfo");
+
+    return pvt_field(text, "MemTotal:");
+}
+
+static void wait_for_total(PvtContainer *container, guint64 expected_kb)
+{
+    for (guint i = 0; i < pvt_timeout_msec(5000) / 5; i++) {
+        if (total_kb(container) == expected_kb)
+            return;
+        pvt_sleep_msec(5);
+    }
+    assert_int_equal(total_kb(container), expected_kb);
+}
+
+/* SIGUSR2, twice; a worker that comes meanwhile does as the one before. */
+static void check_passthrough(PvtDaemon *daemon)
+{
+    g_autofree char *host = pvt_read_file("/proc/meminfo");
+    guint64 host_kb = pvt_field(host, "MemTotal:");
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "passthrough");
+    PvtContainer *container;
+    pid_t worker;
+
+    pvt_cgroup_limit_memory(cgroup, (guint64)LIMIT_KB * 1024);
+    container = pvt_container_start(daemon, cgroup, 0);
+    assert_int_equal(total_kb(container), LIMIT_KB);
+    kill(daemon->pid, SIGUSR2);
+    wait_for_total(container, host_kb);
+    worker = pvt_wait_for_worker(daemon, 0);
+    kill(worker, SIGKILL);
+    pvt_wait_for_worker(daemon, worker);
+    assert_int_equal(total_kb(container), host_kb);
+    kill(daemon->pid, SIGUSR2);
+    wait_for_total(container, LIMIT_KB);
+}
+
+static void test_sigusr2_shows_the_kernels_own_files_until_the_next(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    check_passthrough(daemon);
+    pvt_daemon_stop(daemon);
+}
+
+static void test_open_files_follow_sigusr2(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    g_autofree char *path = NULL;
+    g_autofree char *host = pvt_read_file("/proc/meminfo");
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "kept");
+    guint64 expected = LIMIT_KB, seen = 0;
+    int fd;
+
+    (void)state;
+    pvt_cgroup_limit_memory(cgroup, (guint64)LIMIT_KB * 1024);
+    pvt_container_start(daemon, cgroup, 0);
+    path = g_strdup_printf("%s/containers/pv-test-%d-kept/proc/meminfo", daemon->mountpoint,
+                           (int)getpid());
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (guint i = 0; i < 3; i++) {
+        for (guint k = 0; k < pvt_timeout_msec(5000) / 5; k++) {
+            char text[65536] = "";
+            assert_true(pread(fd, text, sizeof text - 1, 0) > 0);
+            seen = pvt_field(text, "MemTotal:");
+            if (seen == expected)
+                break;
+            pvt_sleep_msec(5);
+        }
+        assert_int_equal(seen, expected);
+        kill(daemon->pid, SIGUSR2);
+        expected = i == 0 ? pvt_field(host, "MemTotal:") : LIMIT_KB;
+    }
+    close(fd);
+    pvt_daemon_stop(daemon);
+}
+
+/* The number in a file, 0 without one. */
+static pid_t read_pid(const char *path)
+{
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL) ? atoi(text) : 0;
+}
+
+static void test_pid_file_is_the_supervisors_and_goes_with_it(void **state)
+{
+    g_autofree char *path = pvt_path("daemon.pid");
+    g_autofree char *option = g_strconcat("--pid-file=", path, NULL);
+    PvtDaemon *daemon = pvt_daemon_start_with(option, NULL);
+    pid_t worker = pvt_wait_for_worker(daemon, 0);
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    assert_int_equal(read_pid(path), daemon->pid);
+    kill(daemon->pid, SIGUSR1);
+    worker = pvt_wait_for_worker(daemon, worker);
+    kill(worker, SIGKILL);
+    pvt_wait_for_worker(daemon, worker);
+    assert_int_equal(read_pid(path), daemon->pid);
+    pvt_daemon_stop(daemon);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void check_command_line(pid_t worker, const char *program)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", (int)worker);
+    g_autofree char *text = NULL;
+    gsize length;
+
+    assert_true(g_file_get_contents(path, &text, &length, NULL));
+    assert_string_equal(text, program);
+    assert_string_equal(text + strlen(text) + 1, "--worker");
+}
+
+static void test_under_the_name_lxcfs(void **state)
+{
+    g_autofree char *program = pvt_path("lxcfs");
+    g_autofree char *path = NULL;
+    PvtDaemon *daemon;
+    PvtReaders run;
+    pid_t worker;
+
+    (void)state;
+    assert_int_equal(symlink(under_test(), program), 0);
+    daemon = pvt_daemon_start_program(program, NULL);
+    pvt_expect_ends(daemon);
+    path = g_build_filename(daemon->base, "lxcfs.pid", NULL);
+    assert_int_equal(read_pid(path), daemon->pid);
+    worker = pvt_wait_for_worker(daemon, 0);
+    check_command_line(worker, program);
+    check_passthrough(daemon);
+
+    pvt_readers_start(&run, daemon);
+    pvt_kill_at_random(&run, 20 / pvt_slow(4));
+    daemon = run.daemon; /* it may be the next one */
+    worker = pvt_wait_for_worker(daemon, 0);
+    kill(daemon->pid, SIGUSR1);
+    check_command_line(pvt_wait_for_worker(daemon, worker), program);
+    pvt_readers_end(&run);
+    assert_int_equal(read_pid(path), daemon->pid);
+    pvt_daemon_stop(daemon);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_upgrade_runs_the_installed_program),
+        cmocka_unit_test(test_upgrade_to_another_layout_of_the_shared_memory_and_back),
+        cmocka_unit_test(test_program_that_does_not_start_is_not_taken),
+        cmocka_unit_test(test_program_that_hangs_is_not_taken),
+        cmocka_unit_test(test_sigusr2_shows_the_kernels_own_files_until_the_next),
+        cmocka_unit_test(test_open_files_follow_sigusr2),
+        cmocka_unit_test(test_pid_file_is_the_supervisors_and_goes_with_it),
+        cmocka_unit_test(test_under_the_name_lxcfs),
+    };
+
+    return pvt_main(tests);
+}
