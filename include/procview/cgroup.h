@@ -50,6 +50,23 @@ int pv_hierarchies_version(const PvHierarchies *hierarchies, PvController contro
 /* The mount point in the namespace of mountinfo ("/sys/fs/cgroup/memory"), or NULL. */
 const char *pv_hierarchies_mount_point(const PvHierarchies *hierarchies, PvController controller);
 
+/* One mounted hierarchy, whether it has controllers that we know or not. Strings belong to the
+ * hierarchies. */
+typedef struct {
+    int version;
+    const char *names; /* v1: ",cpu,cpuacct," or ",name=systemd,"; v2: "" */
+    const char *mount_point;
+    int dirfd;            /* of the mount's root */
+    gboolean root_counts; /* that root is not the hierarchy's own: we are in a container */
+} PvHierarchyInfo;
+
+guint pv_hierarchies_count(const PvHierarchies *hierarchies);
+void pv_hierarchies_info(const PvHierarchies *hierarchies, guint index, PvHierarchyInfo *ret_info);
+
+/* The path of a process in a hierarchy, below its mount, from the text of /proc/PID/cgroup; as in
+ * PvCgroupPaths. NULL when it is not told, or out of the mount's reach. Free with g_free. */
+char *pv_hierarchies_path(const PvHierarchies *hierarchies, guint index, const char *text);
+
 /* ---- which cgroup ---- */
 
 /*

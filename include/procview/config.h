@@ -13,6 +13,13 @@
 
 #define PV_CONFIG_PATH PV_SYSCONFDIR "/procview/procview.conf"
 
+/* Who serves MOUNTPOINT/cgroup. */
+typedef enum {
+    PV_CGROUP_TREE_YES,      /* a process that the daemon starts */
+    PV_CGROUP_TREE_NO,       /* nobody */
+    PV_CGROUP_TREE_SEPARATE, /* one that somebody else starts (procview-cgroup.service) */
+} PvCgroupTreeMode;
+
 typedef struct {
     char *mountpoint;
     char *state_dir;
@@ -24,6 +31,8 @@ typedef struct {
     guint sample_interval_sec;
     guint watchdog_sec;     /* 0: off */
     gboolean is_standalone; /* the command line only */
+    PvCgroupTreeMode cgroup_tree;
+    gboolean is_cgroup_tree; /* the command line only: serve that, and nothing else */
     PvLogLevel log_level;
 } PvConfig;
 
@@ -66,6 +75,9 @@ char **pv_config_split_rules(const char *value);
  * Errors: as pv_config_load().
  */
 gboolean pv_config_load_file(PvConfig *config, const char *path, GError **error);
+
+/* From that of a daemon to that of its cgroup tree. */
+void pv_config_become_cgroup_tree(PvConfig *config);
 
 void pv_config_print_help(FILE *out);
 

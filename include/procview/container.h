@@ -79,6 +79,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvContainers, pv_containers_free)
  */
 PvContainer *pv_containers_find(PvContainers *containers, pid_t tid, GError **error);
 
+/*
+ * Where the container's init is, as the text of its /proc/PID/cgroup, cut back to the root of its
+ * cgroup namespace if it has one: for hierarchies that PvCgroup does not know.
+ * ret_init_start_ticks  of init, since boot: tells it from a later one with the same numbers
+ * Returns NULL in the daemon's own pid namespace. Free with g_free.
+ */
+char *pv_container_root_text(PvContainer *container, guint64 *ret_init_start_ticks);
+
 /* Forget a container that turned out stale (a read of its cgroup said -ENODEV). Finding it again
  * opens its cgroup anew: a service that was restarted has the same path. */
 void pv_containers_drop(PvContainers *containers, PvContainer *container);

@@ -29,7 +29,9 @@ typedef struct {
     char mountpoint[PATH_MAX];    /* absolute, without symbolic links */
     char lock_path[PATH_MAX];     /* the lock file, which holds the owner's pid */
     char message[PATH_MAX + 256]; /* after a failure: what went wrong, for people */
-    int replaced_dead;            /* a mount whose server had died was there, and was taken away */
+    int is_writable; /* set before pv_mount_put(): writable, and who may do what is up to the server
+                      */
+    int replaced_dead; /* a mount whose server had died was there, and was taken away */
 } PvMount;
 
 /*

@@ -30,6 +30,11 @@ typedef struct {
 PvServer *pv_server_new(PvHost *host, PvContainers *containers, PvViews *views,
                         const PvServerOptions *options, int fuse_fd, GError **error);
 
+/* The same for the cgroup tree, on a mount that can be written. */
+PvServer *pv_server_new_cgroup_tree(PvHost *host, PvHierarchies *hierarchies,
+                                    PvContainers *containers, const PvServerOptions *options,
+                                    int fuse_fd, GError **error);
+
 /* The threads must have ended. Closes fuse_fd. */
 void pv_server_free(PvServer *server);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvServer, pv_server_free)

@@ -25,6 +25,12 @@ enum {
 /* argv[1] of the helper that attaches to containers as they come; the rest as for a worker. */
 #define PV_HELPER_ARGUMENT "--auto-attach-helper"
 
+/* argv[1] of the companion: the process that serves the cgroup tree. */
+#define PV_ONLY_CGROUP_TREE_ARGUMENT "--only-cgroup-tree"
+
+/* The mount point of the cgroup tree, in that of the views. */
+#define PV_CGROUP_TREE_NAME "cgroup"
+
 /* One letter a message. */
 #define PV_MESSAGE_READY   'R' /* worker: can serve at once */
 #define PV_MESSAGE_GO      'G' /* supervisor: serve */
@@ -38,6 +44,9 @@ enum {
 typedef struct {
     const char *mountpoint;
     const char *state_dir;
+    int is_cgroup_tree; /* this mount is the cgroup tree: writable, and nothing is attached from it
+                         */
+    int has_companion; /* start and end, with this mount, the process that serves the cgroup tree */
     const char *pid_file; /* the supervisor's process id goes there; NULL: nowhere */
     char **argv;          /* of the program, for workers and for its next version */
     unsigned

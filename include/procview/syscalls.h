@@ -49,3 +49,25 @@ pid_t pv_sys_pid_from_pidns(int pidns_fd, pid_t pid);
 /* sched_getaffinity(2) without glibc's padding. Returns the number of bytes that the kernel filled.
  */
 int pv_sys_sched_getaffinity(pid_t tid, size_t size, void *mask);
+
+/* ioctl NS_GET_PID_IN_PIDNS (Linux 6.11): the other way round: the pid, in the namespace of
+ * `pidns_fd`, of the thread that is `pid` in the caller's. -ESRCH when it is not visible there,
+ * -ENOTTY on older kernels. */
+pid_t pv_sys_pid_in_pidns(int pidns_fd, pid_t pid);
+
+/* faccessat2(2) (Linux 5.8) of an open file: flags of AT_EACCESS. */
+int pv_sys_faccess(int fd, int mode, int flags);
+
+/*
+ * Credentials of the calling thread alone: glibc's functions change those of the whole process.
+ * setresuid(2) and setresgid(2) with an effective id only; setfsuid(2), setfsgid(2), setgroups(2).
+ */
+int pv_sys_set_euid(uid_t uid);
+int pv_sys_set_egid(gid_t gid);
+int pv_sys_set_fsuid(uid_t uid);
+int pv_sys_set_fsgid(gid_t gid);
+int pv_sys_set_groups(const gid_t *groups, size_t n);
+
+/* capget(2), capset(2) of the calling thread: masks of 1 << CAP_*. */
+int pv_sys_get_caps(uint64_t *ret_effective, uint64_t *ret_permitted);
+int pv_sys_set_caps(uint64_t effective, uint64_t permitted);

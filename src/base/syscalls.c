@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/ioctl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -16,8 +17,13 @@
 #define __NR_mount_setattr 442
 #endif
 
+#ifndef __NR_faccessat2
+#define __NR_faccessat2 439
+#endif
+
 /* <linux/nsfs.h>, Linux 6.11 */
 #define PV_NS_GET_PID_FROM_PIDNS _IOR(0xb7, 0x6, int)
+#define PV_NS_GET_PID_IN_PIDNS   _IOR(0xb7, 0x8, int)
 
 static int result(long value)
 {
@@ -98,4 +104,66 @@ pid_t pv_sys_pid_from_pidns(int pidns_fd, pid_t pid)
 int pv_sys_sched_getaffinity(pid_t tid, size_t size, void *mask)
 {
     return result(syscall(__NR_sched_getaffinity, tid, size, mask));
+}
+
+pid_t pv_sys_pid_in_pidns(int pidns_fd, pid_t pid)
+{
+    return result(ioctl(pidns_fd, PV_NS_GET_PID_IN_PIDNS, (unsigned long)pid));
+}
+
+int pv_sys_faccess(int fd, int mode, int flags)
+{
+    return result(syscall(__NR_faccessat2, fd, "", mode, flags | AT_EMPTY_PATH));
+}
+
+int pv_sys_set_euid(uid_t uid)
+{
+    return result(syscall(__NR_setresuid, -1, uid, -1));
+}
+
+int pv_sys_set_egid(gid_t gid)
+{
+    return result(syscall(__NR_setresgid, -1, gid, -1));
+}
+
+/* These two return the id before, and never fail: whether it worked is asked for by an id that
+ * there is not. */
+int pv_sys_set_fsuid(uid_t uid)
+{
+    syscall(__NR_setfsuid, uid);
+    return (uid_t)syscall(__NR_setfsuid, -1) == uid ? 0 : -EPERM;
+}
+
+int pv_sys_set_fsgid(gid_t gid)
+{
+    syscall(__NR_setfsgid, gid);
+    return (gid_t)syscall(__NR_setfsgid, -1) == gid ? 0 : -EPERM;
+}
+
+int pv_sys_set_groups(const gid_t *groups, size_t n)
+{
+    return result(syscall(__NR_setgroups, n, groups));
+}
+
+int pv_sys_get_caps(uint64_t *ret_effective, uint64_t *ret_permitted)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {0};
+    int r = result(syscall(__NR_capget, &header, data));
+
+    if (r == 0) {
+        *ret_effective = data[0].effective | (uint64_t)data[1].effective << 32;
+        *ret_permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
+    }
+    return r;
+}
+
+int pv_sys_set_caps(uint64_t effective, uint64_t permitted)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {
+        {.effective = (uint32_t)effective, .permitted = (uint32_t)permitted},
+        {.effective = (uint32_t)(effective >> 32), .permitted = (uint32_t)(permitted >> 32)}};
+
+    return result(syscall(__NR_capset, &header, data));
 }

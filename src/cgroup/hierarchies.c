@@ -42,6 +42,7 @@ static const PvController V1_TASKS_ORDER[] = {
 static void hierarchy_free(gpointer data)
 {
     PvHierarchy *hierarchy = data;
+    g_free(hierarchy->names);
     g_free(hierarchy->root);
     g_free(hierarchy->mount_point);
     pv_clear_fd(&hierarchy->dirfd);
@@ -77,6 +78,35 @@ guint pv_v1_controllers(const char *list)
             mask |= 1u << CONTROLLERS[i].controller;
     }
     return mask;
+}
+
+/* What is in a v1 hierarchy's super block options beside its name or controllers. */
+static const char *const V1_FLAGS[] = {"rw",
+                                       "ro",
+                                       "xattr",
+                                       "noprefix",
+                                       "clone_children",
+                                       "cpuset_v2_mode",
+                                       "favordynmods",
+                                       "sync",
+                                       "dirsync",
+                                       "mand",
+                                       "lazytime",
+                                       "none",
+                                       NULL};
+
+/* ",cpu,cpuacct," of "rw,xattr,cpu,cpuacct": as /proc/PID/cgroup calls the hierarchy. */
+static char *v1_names(const char *options)
+{
+    g_auto(GStrv) words = g_strsplit(options, ",", -1);
+    GString *names = g_string_new(",");
+
+    for (guint i = 0; words[i] != NULL; i++) {
+        if (words[i][0] != '\0' && !g_strv_contains(V1_FLAGS, words[i]) &&
+            !g_str_has_prefix(words[i], "release_agent="))
+            g_string_append_printf(names, "%s,", words[i]);
+    }
+    return g_string_free(names, FALSE);
 }
 
 /* The known controllers of the unified hierarchy at its mount point, from cgroup.controllers. */
@@ -120,14 +150,15 @@ static PvHierarchy *parse_mount(char *line)
         return NULL;
 
     int version = strcmp(fs[0], "cgroup2") == 0 ? 2 : 1;
-    guint controllers = version == 1 ? pv_v1_controllers(fs[2]) : 0;
-    if (version == 1 && controllers == 0)
-        return NULL; /* name=systemd, devices, freezer … */
+    g_autofree char *names = version == 1 ? v1_names(fs[2]) : g_strdup("");
+    if (version == 1 && strcmp(names, ",") == 0)
+        return NULL;
 
     PvHierarchy *mount = g_new0(PvHierarchy, 1);
     mount->version = version;
     mount->device = makedev((unsigned int)major, (unsigned int)minor);
-    mount->controllers = controllers;
+    mount->controllers = version == 1 ? pv_v1_controllers(fs[2]) : 0;
+    mount->names = g_steal_pointer(&names);
     mount->root = unescape(fields[3]);
     mount->mount_point = unescape(fields[4]);
     mount->dirfd = -1;
@@ -206,17 +237,30 @@ static PvHierarchy *open_hierarchy(GPtrArray *mounts, guint first, int root_fd)
     return fallback;
 }
 
+const PvHierarchy *pv_hierarchies_nth(const PvHierarchies *hierarchies, guint index)
+{
+    guint n = hierarchies->list->len;
+
+    return index < n ? g_ptr_array_index(hierarchies->list, index)
+                     : g_ptr_array_index(hierarchies->others, index - n);
+}
+
+guint pv_hierarchies_count(const PvHierarchies *hierarchies)
+{
+    return hierarchies->list->len + hierarchies->others->len;
+}
+
 static gboolean already_chosen(const PvHierarchies *hierarchies, const PvHierarchy *mount)
 {
-    for (guint i = 0; i < hierarchies->list->len; i++) {
-        const PvHierarchy *chosen = g_ptr_array_index(hierarchies->list, i);
+    for (guint i = 0; i < pv_hierarchies_count(hierarchies); i++) {
+        const PvHierarchy *chosen = pv_hierarchies_nth(hierarchies, i);
         if (chosen->device == mount->device && chosen->version == mount->version)
             return TRUE;
     }
     return FALSE;
 }
 
-/* Move one mount of each hierarchy to the list. */
+/* Move one mount of each hierarchy to one of the lists. */
 static void choose_mounts(PvHierarchies *hierarchies, GPtrArray *mounts, int root_fd)
 {
     for (guint i = 0; i < mounts->len; i++) {
@@ -228,12 +272,14 @@ static void choose_mounts(PvHierarchies *hierarchies, GPtrArray *mounts, int roo
             continue;
 
         PvHierarchy *chosen = g_memdup2(opened, sizeof *opened);
-        opened->root = opened->mount_point = NULL;
+        opened->names = opened->root = opened->mount_point = NULL;
         opened->dirfd = -1;
         chosen->root_counts = root_counts(chosen);
         if (chosen->version == 2)
             chosen->controllers = v2_controllers(chosen->dirfd);
-        g_ptr_array_add(hierarchies->list, chosen);
+        g_ptr_array_add(chosen->version == 2 || chosen->controllers != 0 ? hierarchies->list
+                                                                         : hierarchies->others,
+                        chosen);
     }
 }
 
@@ -295,6 +341,7 @@ PvHierarchies *pv_hierarchies_load(int procfs_fd, int root_fd, GError **error)
     g_autoptr(PvHierarchies) hierarchies = g_new0(PvHierarchies, 1);
     g_atomic_ref_count_init(&hierarchies->refs);
     hierarchies->list = g_ptr_array_new_with_free_func(hierarchy_free);
+    hierarchies->others = g_ptr_array_new_with_free_func(hierarchy_free);
     g_autoptr(GPtrArray) mounts = parse_mountinfo(text->str);
     choose_mounts(hierarchies, mounts, root_fd);
     if (hierarchies->list->len == 0) {
@@ -318,6 +365,7 @@ void pv_hierarchies_unref(PvHierarchies *hierarchies)
     if (hierarchies == NULL || !g_atomic_ref_count_dec(&hierarchies->refs))
         return;
     g_ptr_array_unref(hierarchies->list);
+    g_ptr_array_unref(hierarchies->others);
     g_free(hierarchies);
 }
 
@@ -331,4 +379,15 @@ const char *pv_hierarchies_mount_point(const PvHierarchies *hierarchies, PvContr
 {
     const PvHierarchy *hierarchy = hierarchies->controller[controller];
     return hierarchy != NULL ? hierarchy->mount_point : NULL;
+}
+
+void pv_hierarchies_info(const PvHierarchies *hierarchies, guint index, PvHierarchyInfo *ret_info)
+{
+    const PvHierarchy *hierarchy = pv_hierarchies_nth(hierarchies, index);
+
+    *ret_info = (PvHierarchyInfo){.version = hierarchy->version,
+                                  .names = hierarchy->names,
+                                  .mount_point = hierarchy->mount_point,
+                                  .dirfd = hierarchy->dirfd,
+                                  .root_counts = hierarchy->root_counts};
 }

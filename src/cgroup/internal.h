@@ -21,6 +21,7 @@ typedef struct {
     int version; /* 1 or 2 */
     dev_t device;
     guint controllers; /* mask of 1 << PvController: those that the mount says it has */
+    char *names;       /* v1: ",cpu,cpuacct," or ",name=systemd,"; v2: "" */
     char *root;        /* the mount's root, as a path in the reader's cgroup namespace */
     char *mount_point;
     int dirfd; /* of the mount point */
@@ -32,6 +33,8 @@ typedef struct {
 struct PvHierarchies {
     gatomicrefcount refs;
     GPtrArray *list;                              /* of PvHierarchy, owned */
+    GPtrArray *others;                            /* the same: v1's without a controller that we
+                                                     know (name=systemd, devices, freezer …) */
     PvHierarchy *controller[PV_CONTROLLER_COUNT]; /* into list, or NULL */
 };
 
@@ -116,6 +119,9 @@ extern const PvCgroupOps pv_cgroup_v2;
 
 /* The controllers that we know, as a mask, among v1's comma-separated names ("rw,cpu,cpuacct"). */
 guint pv_v1_controllers(const char *list);
+
+/* All that are mounted: those of `list`, then the others. */
+const PvHierarchy *pv_hierarchies_nth(const PvHierarchies *hierarchies, guint index);
 
 /* ---- control.c: directories and control files ---- */
 

@@ -179,3 +179,29 @@ gboolean pv_cgroup_paths_parse(const PvHierarchies *hierarchies, const char *tex
     paths = (PvCgroupPaths){0};
     return TRUE;
 }
+
+/* Whether a line of the text speaks of a hierarchy, known controllers or not. */
+static gboolean names_hierarchy(const PvHierarchy *hierarchy, const Membership *membership)
+{
+    g_autofree char *first = NULL;
+
+    if (membership->is_v2 || hierarchy->version == 2)
+        return membership->is_v2 && hierarchy->version == 2;
+    first = g_strdup_printf(",%.*s,", (int)strcspn(membership->controllers, ","),
+                            membership->controllers);
+    return strstr(hierarchy->names, first) != NULL;
+}
+
+char *pv_hierarchies_path(const PvHierarchies *hierarchies, guint index, const char *text)
+{
+    const PvHierarchy *hierarchy = pv_hierarchies_nth(hierarchies, index);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    for (guint i = 0; lines[i] != NULL; i++) {
+        Membership membership;
+
+        if (parse_membership(lines[i], &membership) && names_hierarchy(hierarchy, &membership))
+            return path_below(hierarchy->root, membership.path);
+    }
+    return NULL;
+}

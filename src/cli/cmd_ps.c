@@ -156,6 +156,9 @@ int pv_cmd_ps(int argc, char **argv)
         pv_cli_error("ps", "%s", error->message);
         return PV_EXIT_FAILED;
     }
+    if (geteuid() != 0)
+        pv_cli_error("ps", "processes of other users cannot be looked at: to see their containers "
+                           "this needs root");
     list(&context, exact, json);
     if (geteuid() != 0)
         pv_cli_error("ps", "only root can see the containers of others");

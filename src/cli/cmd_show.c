@@ -99,6 +99,7 @@ static gboolean show(const PvRow *row, const char *who, const char *config_path,
     g_autoptr(PvContainer) container = pv_containers_find(context.containers, pid, error);
     if (container == NULL) {
         g_prefix_error(error, "cannot tell the container of process %d: ", pid);
+        pv_cli_advise_root(error);
         return FALSE;
     }
     int r = pv_views_render(context.views, container, row, text);

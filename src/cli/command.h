@@ -24,6 +24,7 @@ typedef struct {
 
 int pv_cmd_attach(int argc, char **argv);
 int pv_cmd_detach(int argc, char **argv);
+int pv_cmd_cgroup(int argc, char **argv);
 int pv_cmd_ps(int argc, char **argv);
 int pv_cmd_show(int argc, char **argv);
 int pv_cmd_run(int argc, char **argv);

@@ -5,6 +5,7 @@
 
 #include "command.h"
 #include "procview/config.h"
+#include "procview/error.h"
 #include "procview/parse.h"
 
 #include <string.h>
@@ -18,6 +19,19 @@ void pv_cli_error(const char *command, const char *format, ...)
     g_autofree char *message = g_strdup_vprintf(format, args);
     va_end(args);
     g_printerr("procview: %s: %s\n", command, message);
+}
+
+void pv_cli_advise_root(GError **error)
+{
+    static const char advice[] = "; this needs root";
+
+    if (error == NULL || geteuid() == 0 ||
+        !g_error_matches(*error, PV_ERROR, PV_ERROR_PERMISSION) ||
+        g_str_has_suffix((*error)->message, advice))
+        return;
+    char *message = g_strconcat((*error)->message, advice, NULL);
+    g_free((*error)->message);
+    (*error)->message = message;
 }
 
 int pv_cli_usage_error(const char *command, const char *format, ...)

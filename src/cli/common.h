@@ -18,6 +18,9 @@
 /* "procview: COMMAND: MESSAGE" on stderr. */
 void pv_cli_error(const char *command, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
+/* Add to an error, when it is one of permission and the user is not root, that root is needed. */
+void pv_cli_advise_root(GError **error);
+
 /*
  * Parse a command's options; --help prints them and ends the program.
  *

@@ -18,6 +18,7 @@ static const PvCommand commands[] = {
     {"watch", "put the views into containers as they start", pv_cmd_watch},
     {"ps", "list the containers with their limits and use", pv_cmd_ps},
     {"show", "print a file as a process's container would see it", pv_cmd_show},
+    {"cgroup", "print the cgroups of a process as another one sees them", pv_cmd_cgroup},
     {"status", "tell how the daemon is doing", pv_cmd_status},
     {"upgrade", "put the installed version in the place of the running daemon", pv_cmd_upgrade},
     {"doctor", "check this machine, and clean up what was left behind", pv_cmd_doctor},

@@ -5,6 +5,7 @@
 #include "procview/error.h"
 #include "procview/fd.h"
 #include "procview/file.h"
+#include "procview/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,8 @@
 
 /* A longer file is something else, given by mistake. */
 #define FILE_BYTES_MAX (256 * 1024)
+
+#define CGROUP_TREE_THREADS 16
 
 typedef enum { TYPE_PATH, TYPE_CHOICE, TYPE_NUMBER, TYPE_RULES } Type;
 
@@ -52,6 +55,15 @@ static const Key keys[] = {
      .metavar = "RULE",
      .help = "what SwapTotal is: the swap that the container may use; on cgroup v1 the limit of "
              "memory and swap together, as lxcfs shows it; or none."},
+    {.name = "cgroup-tree",
+     .type = TYPE_CHOICE,
+     .offset = offsetof(PvConfig, cgroup_tree),
+     .choices = {"yes", "no", "separate"},
+     .value = "yes",
+     .metavar = "HOW",
+     .help = "whether MOUNTPOINT/cgroup shows every container its own cgroups, to be written, too; "
+             "served by a process of its own, which the daemon starts, or which is started "
+             "separately (procviewd --only-cgroup-tree)."},
     {.name = "threads",
      .type = TYPE_NUMBER,
      .offset = offsetof(PvConfig, threads),
@@ -191,7 +203,7 @@ static gboolean store(PvConfig *config, const Key *key, const char *value)
 }
 
 G_STATIC_ASSERT(sizeof(gboolean) == sizeof(guint) && sizeof(PvLogLevel) == sizeof(guint) &&
-                sizeof(PvSwapTotal) == sizeof(guint));
+                sizeof(PvSwapTotal) == sizeof(guint) && sizeof(PvCgroupTreeMode) == sizeof(guint));
 
 void pv_config_init(PvConfig *config)
 {
@@ -200,6 +212,17 @@ void pv_config_init(PvConfig *config)
         if (keys[i].value != NULL)
             store(config, &keys[i], keys[i].value);
     }
+}
+
+void pv_config_become_cgroup_tree(PvConfig *config)
+{
+    g_autofree char *views = g_steal_pointer(&config->mountpoint);
+
+    config->is_cgroup_tree = TRUE;
+    config->mountpoint = g_build_filename(views, PV_CGROUP_TREE_NAME, NULL);
+    g_clear_pointer(&config->pid_file, g_free);
+    /* Some of them may wait for the kernel to do what a container wrote. */
+    config->threads = MAX(config->threads, CGROUP_TREE_THREADS);
 }
 
 void pv_config_clear(PvConfig *config)
@@ -379,6 +402,10 @@ static gboolean take_option(PvConfig *config, int argc, char **argv, int *index,
         config->is_standalone = TRUE;
         return TRUE;
     }
+    if (strcmp(argument, PV_ONLY_CGROUP_TREE_ARGUMENT) == 0) {
+        config->is_cgroup_tree = TRUE;
+        return TRUE;
+    }
     if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0)
         *command = PV_COMMAND_HELP;
     else if (strcmp(argument, "--version") == 0)
@@ -479,12 +506,14 @@ void pv_config_print_help(FILE *out)
     }
     fputs("  --standalone\n"
           "      mount and serve in one process, with which the mount dies: for a single run\n"
+          "  " PV_ONLY_CGROUP_TREE_ARGUMENT "\n"
+          "      serve MOUNTPOINT/cgroup, for a daemon that runs with cgroup-tree=separate\n"
           "  --version\n"
           "      print the version\n"
           "  --help\n"
           "      print this\n"
           "\n"
-          "Every option but the last three is also a key of the configuration's [" SECTION
+          "Every option but the last four is also a key of the configuration's [" SECTION
           "] section:\n"
           "KEY=VALUE. Exit status: 0 after a signal, 1 for trouble, 2 for a bad option or "
           "configuration.\n",

@@ -384,6 +384,17 @@ PvContainer *pv_containers_find(PvContainers *containers, pid_t tid, GError **er
     return resolve(containers, tid, ino, text, error);
 }
 
+char *pv_container_root_text(PvContainer *container, guint64 *ret_init_start_ticks)
+{
+    g_autoptr(PvPlacement) placement = NULL;
+
+    if (container->priv->pidns == NULL)
+        return NULL;
+    placement = pv_pidns_placement(container->priv->pidns);
+    *ret_init_start_ticks = container->priv->pidns->init_start_ticks;
+    return g_strdup(placement->root_text);
+}
+
 GPtrArray *pv_containers_list(PvContainers *containers)
 {
     return pv_cache_list(containers->cache);

@@ -91,6 +91,7 @@ typedef struct {
     gint ref_count;
     guint generation; /* counts the changes seen in this pid namespace */
     char *text;       /* /proc/INIT/cgroup */
+    char *root_text;  /* the same, cut back to the root of init's cgroup namespace */
     PvCgroupPaths
         root; /* the container's cgroups: init's, or its cgroup namespace's root above it */
     guint64 time_ns_ino;

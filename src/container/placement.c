@@ -34,6 +34,7 @@ void pv_placement_unref(PvPlacement *placement)
         return;
     pv_cgroup_paths_clear(&placement->root);
     g_free(placement->text);
+    g_free(placement->root_text);
     g_free(placement);
 }
 
@@ -309,6 +310,7 @@ PvPlacement *pv_placement_new(const PvVantage *vantage, int init_dirfd, pid_t in
 
     placement->ref_count = 1;
     placement->text = g_strdup(text);
+    placement->root_text = g_strdup(root);
     if (!pv_cgroup_paths_parse(vantage->hierarchies, root, &placement->root, error)) {
         g_prefix_error(error, "cgroups of process %d, init of its pid namespace: ", (int)init_pid);
         return NULL;

@@ -22,12 +22,15 @@ static gboolean wants_auto_attach(const PvConfig *config)
 
 static int supervise(const PvConfig *config, char **argv)
 {
-    const PvSuperviseOptions options = {.mountpoint = config->mountpoint,
-                                        .state_dir = config->state_dir,
-                                        .argv = argv,
-                                        .pid_file = config->pid_file,
-                                        .watchdog_sec = config->watchdog_sec,
-                                        .has_helper = wants_auto_attach(config)};
+    const PvSuperviseOptions options = {
+        .mountpoint = config->mountpoint,
+        .state_dir = config->state_dir,
+        .argv = argv,
+        .is_cgroup_tree = config->is_cgroup_tree,
+        .has_companion = !config->is_cgroup_tree && config->cgroup_tree == PV_CGROUP_TREE_YES,
+        .pid_file = config->is_cgroup_tree ? NULL : config->pid_file,
+        .watchdog_sec = config->watchdog_sec,
+        .has_helper = !config->is_cgroup_tree && wants_auto_attach(config)};
 
     return pv_supervise(&options);
 }
@@ -41,12 +44,19 @@ int main(int argc, char **argv)
     gboolean is_safe = strcmp(role, PV_WORKER_SAFE_ARGUMENT) == 0;
     gboolean is_worker = is_safe || strcmp(role, PV_WORKER_ARGUMENT) == 0;
     gboolean is_helper = strcmp(role, PV_HELPER_ARGUMENT) == 0;
-    char **own_argv = argv;
+    g_auto(GStrv) own_argv = g_strdupv(argv);
+    gboolean is_cgroup_tree = FALSE;
     PvConfigCommand command;
 
     if (strcmp(role, PV_DETACH_ARGUMENT) == 0 && argc == 3)
         return pv_detach_everywhere(argv[2]);
     if (is_worker || is_helper) { /* the rest is the supervisor's command line */
+        argv[1] = argv[0];
+        argv++;
+        argc--;
+    }
+    if (argc > 1 && strcmp(argv[1], PV_ONLY_CGROUP_TREE_ARGUMENT) == 0) {
+        is_cgroup_tree = TRUE; /* and the rest is the command line of whom it belongs to */
         argv[1] = argv[0];
         argv++;
         argc--;
@@ -73,8 +83,13 @@ int main(int argc, char **argv)
     default:
         break;
     }
+    config.is_cgroup_tree |= is_cgroup_tree;
+    if (config.is_cgroup_tree)
+        pv_config_become_cgroup_tree(&config);
     pv_log_set_level(config.log_level);
-    umask(022);
+    umask(config.is_cgroup_tree && (is_worker || config.is_standalone)
+              ? 0
+              : 022); /* callers have theirs */
     if (is_worker)
         return pv_serve_as_worker(&config, is_safe);
     if (is_helper)

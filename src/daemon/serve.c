@@ -47,7 +47,8 @@ gboolean pv_service_open(PvService *service, const PvConfig *config, const PvSer
     const PvViewOptions view_options = {.dense_cpu_ids = config->cpu_ids_dense,
                                         .swap_total = config->swap_total};
     PvServerOptions server_options = *options;
-    g_autofree char *account_dir = make_account_dir(config->state_dir);
+    g_autofree char *account_dir =
+        config->is_cgroup_tree ? NULL : make_account_dir(config->state_dir);
     pv_autofd int fd = fuse_fd;
 
     server_options.threads = config->threads;
@@ -59,6 +60,12 @@ gboolean pv_service_open(PvService *service, const PvConfig *config, const PvSer
     if (service->hierarchies == NULL)
         return FALSE;
     service->containers = pv_containers_new(service->host, service->hierarchies, account_dir);
+    if (config->is_cgroup_tree) {
+        service->server =
+            pv_server_new_cgroup_tree(service->host, service->hierarchies, service->containers,
+                                      &server_options, pv_steal_fd(&fd), error);
+        return service->server != NULL;
+    }
     service->views = pv_views_new(service->host, service->containers, &view_options);
     service->server = pv_server_new(service->host, service->containers, service->views,
                                     &server_options, pv_steal_fd(&fd), error);
@@ -70,7 +77,7 @@ gboolean pv_service_start(PvService *service, const PvConfig *config, gboolean i
 {
     if (!pv_server_start(service->server, error))
         return FALSE;
-    if (!is_safe)
+    if (!is_safe && !config->is_cgroup_tree)
         service->sampler =
             pv_sampler_start(service->host, service->containers, config->sample_interval_sec);
     return TRUE;
@@ -130,9 +137,12 @@ static gboolean mount_views(Daemon *self, const PvConfig *config, GError **error
     int r;
 
     /* It may fork, and its failures say most. */
-    if (pv_mount_open(&self->mount, config->mountpoint, config->state_dir) != PV_MOUNT_OK)
+    if (pv_mount_lock(&self->mount, config->mountpoint, config->state_dir) == PV_MOUNT_OK) {
+        self->mount.is_writable = config->is_cgroup_tree;
+        self->mounted = pv_mount_put(&self->mount) == PV_MOUNT_OK;
+    }
+    if (!self->mounted)
         return pv_error_set(error, PV_ERROR_FAILED, "%s", self->mount.message);
-    self->mounted = TRUE;
     if (self->mount.replaced_dead)
         pv_log_info("%s: took away the mount of a server that had died", self->mount.mountpoint);
     r = pv_shared_new(&self->shared);

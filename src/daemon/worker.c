@@ -2,6 +2,7 @@
  * A worker: makes everything ready, waits to be told to go, serves until it is told to end. It
  * serves on when its supervisor dies: the next supervisor finds it by its pid file.
  */
+#include "privileges.h"
 #include "serve.h"
 
 #include "procview/error.h"
@@ -137,11 +138,15 @@ static void beat(Worker *self)
     g_autoptr(GPtrArray) containers = pv_containers_list(self->service.containers);
     PvViewCounters counters;
 
-    pv_views_counters(self->service.views, &counters);
+    if (self->service.views != NULL) {
+        pv_views_counters(self->service.views, &counters);
+        status->renders = counters.renders;
+        status->fallbacks = counters.fallbacks;
+    } else {
+        pv_containers_collect_garbage(self->service.containers); /* no sampler does */
+    }
     status->containers = containers->len;
     status->handles = pv_server_count_handles(self->service.server);
-    status->renders = counters.renders;
-    status->fallbacks = counters.fallbacks;
     __atomic_add_fetch(&status->heartbeat, 1, __ATOMIC_RELAXED);
 }
 
@@ -216,6 +221,7 @@ int pv_serve_as_worker(const PvConfig *config, gboolean is_safe)
     int status;
 
     pv_service_raise_file_limit();
+    pv_drop_privileges(config->is_cgroup_tree);
     status = prepare(&self);
     if (status != 0)
         return status;

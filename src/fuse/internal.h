@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "procview/cgroup_tree.h"
 #include "procview/server.h"
 
 #include "handles.h"
@@ -12,6 +13,7 @@
 #include <pthread.h>
 
 struct fuse_session;
+struct fuse_lowlevel_ops;
 
 typedef enum { THREAD_IDLE, THREAD_BUSY, THREAD_ENDED } ThreadState;
 
@@ -19,6 +21,7 @@ typedef enum { THREAD_IDLE, THREAD_BUSY, THREAD_ENDED } ThreadState;
 typedef struct {
     guint64 unique;       /* as the kernel gave it; 0: none */
     gboolean is_repeated; /* an earlier worker may have served it, and may even have answered */
+    const void *message;  /* as the kernel wrote it */
 } PvRequest;
 
 typedef struct {
@@ -32,8 +35,9 @@ typedef struct {
 struct PvServer {
     PvServerOptions options;
     PvSharedMemory *memory;
-    PvTree *tree;
-    PvHandles *handles;
+    PvTree *tree;              /* of the views' server … */
+    PvHandles *handles;        /* … made at its start */
+    PvCgroupTree *cgroup_tree; /* of the cgroup tree's */
     struct fuse_session *session;
     int fd;            /* closed by the session */
     PvThread *threads; /* [n_threads] */
@@ -45,11 +49,20 @@ struct PvServer {
     gint gone;     /* atomic: on_gone was called */
 };
 
+/* A server with these callbacks, and nothing behind them yet. fuse_fd: owned by it (also when this
+ * fails). */
+PvServer *pv_server_new_empty(const PvServerOptions *options,
+                              const struct fuse_lowlevel_ops *operations, gsize size, int fuse_fd,
+                              GError **error);
+
 /* The request that the calling thread is serving. */
 const PvRequest *pv_request_current(void);
 
 /* Have libfuse serve a request. */
 void pv_server_process(PvServer *server, void *request, gsize size);
+
+/* Take over what an earlier server of the cgroup tree had open. */
+gboolean pv_server_start_cgroup_tree(PvServer *server, GError **error);
 
 void pv_threads_prepare(PvServer *server);
 gboolean pv_threads_start(PvServer *server, GError **error);

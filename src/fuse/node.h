@@ -23,7 +23,8 @@ typedef enum {
     PV_NODE_CPU = 4, /* cpuN, or a path in it; value: that path's hash, 0 for cpuN itself */
     PV_NODE_NUMA =
         5, /* in sys/devices/system/node; value: a file's index, or the node's and the file's */
-    PV_NODE_NUMA_CPU = 6, /* sys/devices/system/node/nodeN/cpuM */
+    PV_NODE_NUMA_CPU = 6,    /* sys/devices/system/node/nodeN/cpuM */
+    PV_NODE_CGROUP_LINK = 7, /* containers/NAME/cgroup; value 1 */
     PV_NODE_KINDS
 } PvNodeKind;
 

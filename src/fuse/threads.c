@@ -117,13 +117,15 @@ static void serve_request(PvThread *thread, PvSharedSlot *slot, gsize size, gboo
     guint64 unique = pv_shared_slot_unique(slot);
     gboolean is_repeated = is_replay || (unique & PV_UNIQUE_RESENT) != 0;
 
-    thread->request = (PvRequest){.unique = unique, .is_repeated = is_repeated};
+    thread->request =
+        (PvRequest){.unique = unique, .is_repeated = is_repeated, .message = slot->request};
     if (is_repeated)
         __atomic_add_fetch(&memory->status.n_resent, 1, __ATOMIC_RELAXED);
     if (is_repeated && pv_shared_poison_deaths(memory, unique) >= DEATHS_MAX) {
         refuse(server, unique);
     } else {
-        pv_fault_at_request(header->opcode, header->nodeid, server->options.is_safe);
+        if (server->tree != NULL)
+            pv_fault_at_request(header->opcode, header->nodeid, server->options.is_safe);
         pv_server_process(server, slot->request, size);
     }
     thread->request.unique = 0;

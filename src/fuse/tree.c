@@ -16,6 +16,10 @@
 #define CPU_PATH        "sys/devices/system/cpu"
 #define NUMA_PATH       "sys/devices/system/node"
 #define CONTAINERS_PATH "containers"
+#define CGROUP_PATH     "cgroup" /* an empty directory: the cgroup tree is mounted there */
+
+/* What the cgroup tree calls the tree of a container, from containers/NAME. */
+#define CGROUP_LINK_FORMAT "../../" CGROUP_PATH "/.container:%s"
 
 #define PROC_BLOCK_BYTES 16384 /* st_blksize: stdio reads a whole file at once */
 #define PAGE_BYTES       4096  /* st_size of every file of sysfs */
@@ -24,7 +28,7 @@
 #define ROWS_MAX         256
 
 /* What a directory shows besides what the table puts there. */
-typedef enum { EXTRA_NONE, EXTRA_CPU, EXTRA_NUMA, EXTRA_CONTAINERS } Extra;
+typedef enum { EXTRA_NONE, EXTRA_CPU, EXTRA_NUMA, EXTRA_CONTAINERS, EXTRA_CGROUP } Extra;
 
 typedef struct {
     char *name;
@@ -192,7 +196,8 @@ PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GErr
     if (tree->root == NULL || !add_rows(tree, error) ||
         (tree->sys_cpu != NULL && !add_extra(tree, CPU_PATH, EXTRA_CPU, error)) ||
         (tree->sys_numa != NULL && !add_extra(tree, NUMA_PATH, EXTRA_NUMA, error)) ||
-        !add_extra(tree, CONTAINERS_PATH, EXTRA_CONTAINERS, error))
+        !add_extra(tree, CONTAINERS_PATH, EXTRA_CONTAINERS, error) ||
+        !add_extra(tree, CGROUP_PATH, EXTRA_CGROUP, error))
         return NULL;
     return g_steal_pointer(&tree);
 }
@@ -241,11 +246,12 @@ static Dir *dir_of(PvTree *tree, const PvNode *node)
                : NULL;
 }
 
-/* containers/ is in the root of the mount, not in that of a container. */
+/* containers/ and the place of the cgroup tree are in the root of the mount, not in that of a
+ * container. */
 static gboolean is_visible(const PvNode *directory, const PvNode *child, const Dir *child_dir)
 {
     return !(directory->container_id != 0 && child->kind == PV_NODE_DIR && child_dir != NULL &&
-             child_dir->extra == EXTRA_CONTAINERS);
+             (child_dir->extra == EXTRA_CONTAINERS || child_dir->extra == EXTRA_CGROUP));
 }
 
 static const Child *find_child(const Dir *dir, const char *name)
@@ -391,6 +397,8 @@ static int stat_node(PvTree *tree, const PvCaller *caller, const PvNode *node,
 
     if (is_sysfs_node(node)) {
         r = stat_sysfs(tree, caller, node, &st);
+    } else if (node->kind == PV_NODE_CGROUP_LINK) {
+        st.st_mode = S_IFLNK | 0777;
     } else if (node->kind == PV_NODE_ROW) {
         const PvRow *row = pv_row_by_number(node->value);
         if (row == NULL)
@@ -476,6 +484,28 @@ static int lookup_container(PvTree *tree, const PvCaller *caller, const char *na
     return fill_entry(tree, &node, &st, ret_entry);
 }
 
+/* containers/NAME has a link to the container's cgroups. */
+static gboolean has_cgroup_link(const PvNode *directory)
+{
+    return directory->kind == PV_NODE_ROOT && directory->container_id != 0;
+}
+
+static PvNode cgroup_link_of(const PvNode *directory)
+{
+    return (PvNode){
+        .kind = PV_NODE_CGROUP_LINK, .value = 1, .container_id = directory->container_id};
+}
+
+static int lookup_cgroup_link(PvTree *tree, const PvCaller *caller, const PvNode *parent,
+                              PvTreeEntry *ret_entry)
+{
+    PvNode node = cgroup_link_of(parent);
+    struct stat st;
+    int r = stat_node(tree, caller, &node, &st);
+
+    return r < 0 ? r : fill_entry(tree, &node, &st, ret_entry);
+}
+
 int pv_tree_lookup(PvTree *tree, const PvCaller *caller, guint64 parent, const char *name,
                    PvTreeEntry *ret_entry)
 {
@@ -497,6 +527,8 @@ int pv_tree_lookup(PvTree *tree, const PvCaller *caller, guint64 parent, const c
     if (dir->extra == EXTRA_CONTAINERS)
         return lookup_container(tree, caller, name, ret_entry);
 
+    if (has_cgroup_link(&parent_node) && strcmp(name, CGROUP_PATH) == 0)
+        return lookup_cgroup_link(tree, caller, &parent_node, ret_entry);
     child = find_child(dir, name);
     if (child == NULL && (dir->extra == EXTRA_CPU || dir->extra == EXTRA_NUMA))
         return lookup_sysfs(tree, caller, &parent_node, FALSE, dir->extra == EXTRA_NUMA, name,
@@ -515,6 +547,16 @@ int pv_tree_lookup(PvTree *tree, const PvCaller *caller, guint64 parent, const c
     return r < 0 ? r : fill_entry(tree, &node, &st, ret_entry);
 }
 
+static int read_cgroup_link(PvTree *tree, const PvNode *node, GString *out)
+{
+    g_autoptr(PvContainer) container = container_by_id(tree, node->container_id);
+
+    if (container == NULL)
+        return -ESTALE;
+    g_string_append_printf(out, CGROUP_LINK_FORMAT, container->name);
+    return 0;
+}
+
 int pv_tree_readlink(PvTree *tree, const PvCaller *caller, guint64 ino, GString *out)
 {
     PvCpuView view;
@@ -523,6 +565,8 @@ int pv_tree_readlink(PvTree *tree, const PvCaller *caller, guint64 ino, GString 
 
     if (!pv_node_decode(ino, &node))
         return -ESTALE;
+    if (node.kind == PV_NODE_CGROUP_LINK)
+        return read_cgroup_link(tree, &node, out);
     if (!is_sysfs_node(&node))
         return -EINVAL;
     r = get_caller_view(tree, caller, &node, &view);
@@ -655,6 +699,10 @@ int pv_tree_list(PvTree *tree, const PvCaller *caller, PvContainer *container, g
     if (dir->extra == EXTRA_CONTAINERS)
         return list_containers(tree, caller, &listing);
     list_children(tree, caller, dir, &node, &listing);
+    if (has_cgroup_link(&node)) {
+        PvNode link = cgroup_link_of(&node);
+        func(CGROUP_PATH, pv_node_encode(&link), S_IFLNK, data);
+    }
     listing.dir = dir;
     if (dir->extra == EXTRA_CPU || dir->extra == EXTRA_NUMA)
         return list_sysfs(tree, container, NULL, dir->extra == EXTRA_NUMA, &listing);

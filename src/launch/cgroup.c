@@ -61,6 +61,14 @@ gboolean pv_launch_control_write(const PvLaunchHierarchy *hierarchy, int dir_fd,
                               option, value, file, hierarchy->mount_point, advice_for(-r));
 }
 
+gboolean pv_launch_control_write_u64(const PvLaunchHierarchy *hierarchy, int dir_fd,
+                                     const char *file, guint64 value, const char *option,
+                                     GError **error)
+{
+    g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, value);
+    return pv_launch_control_write(hierarchy, dir_fd, file, text, option, error);
+}
+
 /* Open a child, made if it is missing. exclusive: it must be new. */
 static int make_child(int parent_fd, const char *name, gboolean exclusive)
 {
@@ -89,13 +97,42 @@ gboolean pv_launch_cgroup_make(PvLaunchHierarchy *hierarchy, const char *name,
                                   "cannot make the cgroup %s/" PV_LAUNCH_PARENT "/%s%s",
                                   hierarchy->mount_point, name, advice_for(-dir_fd));
     if (!hierarchy->ops->prepare(hierarchy, parent_fd, dir_fd, error) ||
-        !hierarchy->ops->write_limits(hierarchy, dir_fd, limits, error)) {
+        !pv_launch_limits_write(hierarchy, dir_fd, limits, error)) {
         unlinkat(parent_fd, name, AT_REMOVEDIR);
         return FALSE;
     }
     hierarchy->cgroup = g_build_filename(PV_LAUNCH_PARENT, name, NULL);
     hierarchy->is_ours = TRUE;
     return TRUE;
+}
+
+gboolean pv_launch_limits_write(const PvLaunchHierarchy *hierarchy, int dir_fd,
+                                const PvLaunchLimits *limits, GError **error)
+{
+    if (!hierarchy->ops->write_limits(hierarchy, dir_fd, limits, error))
+        return FALSE;
+    if (pv_launch_hierarchy_has(hierarchy, "cpuset") && limits->has_cpuset) {
+        g_autoptr(GString) list = g_string_new(NULL);
+        pv_cpu_set_format_list(&limits->cpuset, list);
+        if (!pv_launch_control_write(hierarchy, dir_fd, "cpuset.cpus", list->str, "--cpuset",
+                                     error))
+            return FALSE;
+    }
+    return !pv_launch_hierarchy_has(hierarchy, "pids") || limits->pids_max == PV_UNLIMITED ||
+           pv_launch_control_write_u64(hierarchy, dir_fd, "pids.max", limits->pids_max, "--pids",
+                                       error);
+}
+
+guint64 pv_launch_cgroup_oom_kills(const PvLaunchHierarchy *hierarchy)
+{
+    static const char *const keys[] = {"oom_kill"};
+    pv_autofd int fd = pv_launch_cgroup_open(hierarchy);
+    char text[1024];
+    guint64 value = 0, valid = 0;
+
+    if (fd >= 0 && pv_read_text_at(fd, hierarchy->ops->oom_file, text, sizeof text) >= 0)
+        pv_keys_parse(text, keys, G_N_ELEMENTS(keys), &value, &valid);
+    return value;
 }
 
 int pv_launch_cgroup_open(const PvLaunchHierarchy *hierarchy)

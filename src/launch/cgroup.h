@@ -22,10 +22,10 @@ typedef struct {
     /* Checked before anything is made: TRUE when a limit on swap can be written. */
     gboolean (*check_swap)(const PvLaunchHierarchy *hierarchy, const PvLaunchLimits *limits,
                            GError **error);
+    /* Those that are written in another way than in the other version: memory, swap, CPU time. */
     gboolean (*write_limits)(const PvLaunchHierarchy *hierarchy, int dir_fd,
                              const PvLaunchLimits *limits, GError **error);
-    /* Processes killed for want of memory in the cgroup so far; 0 when that cannot be told. */
-    guint64 (*oom_kills)(int dir_fd);
+    const char *oom_file; /* has a line "oom_kill" */
 } PvLaunchCgroupOps;
 
 extern const PvLaunchCgroupOps PV_LAUNCH_CGROUP_V1;
@@ -94,6 +94,17 @@ int pv_launch_cgroup_open(const PvLaunchHierarchy *hierarchy);
  */
 gboolean pv_launch_control_write(const PvLaunchHierarchy *hierarchy, int dir_fd, const char *file,
                                  const char *value, const char *option, GError **error);
+
+gboolean pv_launch_control_write_u64(const PvLaunchHierarchy *hierarchy, int dir_fd,
+                                     const char *file, guint64 value, const char *option,
+                                     GError **error);
+
+/* Write all limits of the controllers that the hierarchy has. */
+gboolean pv_launch_limits_write(const PvLaunchHierarchy *hierarchy, int dir_fd,
+                                const PvLaunchLimits *limits, GError **error);
+
+/* Processes killed for want of memory in the container so far; 0 when that cannot be told. */
+guint64 pv_launch_cgroup_oom_kills(const PvLaunchHierarchy *hierarchy);
 
 /* TRUE when the hierarchy has the controller ("memory") to give. */
 gboolean pv_launch_hierarchy_has(const PvLaunchHierarchy *hierarchy, const char *controller);

@@ -169,7 +169,7 @@ static gboolean complete_limits(GPtrArray *hierarchies, const PvLaunchLimits *li
         if (hierarchy->version != 1 || hierarchy->cgroup == NULL)
             continue;
         int fd = pv_launch_cgroup_open(hierarchy);
-        gboolean ok = fd >= 0 && hierarchy->ops->write_limits(hierarchy, fd, limits, error);
+        gboolean ok = fd >= 0 && pv_launch_limits_write(hierarchy, fd, limits, error);
         if (fd < 0)
             pv_error_set_errno(error, -fd, "cannot open %s/%s", hierarchy->mount_point,
                                hierarchy->cgroup);

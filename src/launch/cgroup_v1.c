@@ -41,20 +41,13 @@ static gboolean prepare(const PvLaunchHierarchy *hierarchy, int parent_fd, int c
                           error);
 }
 
-static gboolean write_u64(const PvLaunchHierarchy *hierarchy, int dir_fd, const char *file,
-                          guint64 value, const char *option, GError **error)
-{
-    g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, value);
-    return pv_launch_control_write(hierarchy, dir_fd, file, text, option, error);
-}
-
 static gboolean write_memory(const PvLaunchHierarchy *hierarchy, int dir_fd,
                              const PvLaunchLimits *limits, GError **error)
 {
     if (limits->memory_bytes == PV_UNLIMITED)
         return TRUE;
-    if (!write_u64(hierarchy, dir_fd, "memory.limit_in_bytes", limits->memory_bytes, "--memory",
-                   error))
+    if (!pv_launch_control_write_u64(hierarchy, dir_fd, "memory.limit_in_bytes",
+                                     limits->memory_bytes, "--memory", error))
         return FALSE;
     if (limits->swap_bytes == PV_UNLIMITED)
         return TRUE;
@@ -62,9 +55,9 @@ static gboolean write_memory(const PvLaunchHierarchy *hierarchy, int dir_fd,
      */
     if (limits->swap_bytes == 0 && faccessat(dir_fd, "memory.memsw.limit_in_bytes", F_OK, 0) < 0)
         return TRUE;
-    return write_u64(hierarchy, dir_fd, "memory.memsw.limit_in_bytes",
-                     MIN(pv_sat_add(limits->memory_bytes, limits->swap_bytes), G_MAXINT64),
-                     "--swap", error);
+    return pv_launch_control_write_u64(
+        hierarchy, dir_fd, "memory.memsw.limit_in_bytes",
+        MIN(pv_sat_add(limits->memory_bytes, limits->swap_bytes), G_MAXINT64), "--swap", error);
 }
 
 static gboolean write_limits(const PvLaunchHierarchy *hierarchy, int dir_fd,
@@ -74,20 +67,10 @@ static gboolean write_limits(const PvLaunchHierarchy *hierarchy, int dir_fd,
         !write_memory(hierarchy, dir_fd, limits, error))
         return FALSE;
     if (pv_launch_hierarchy_has(hierarchy, "cpu") && limits->cpu_quota_usec != PV_UNLIMITED &&
-        (!write_u64(hierarchy, dir_fd, "cpu.cfs_period_us", PV_LAUNCH_PERIOD_USEC, "--cpus",
-                    error) ||
-         !write_u64(hierarchy, dir_fd, "cpu.cfs_quota_us", limits->cpu_quota_usec, "--cpus",
-                    error)))
-        return FALSE;
-    if (pv_launch_hierarchy_has(hierarchy, "cpuset") && limits->has_cpuset) {
-        g_autoptr(GString) list = g_string_new(NULL);
-        pv_cpu_set_format_list(&limits->cpuset, list);
-        if (!pv_launch_control_write(hierarchy, dir_fd, "cpuset.cpus", list->str, "--cpuset",
-                                     error))
-            return FALSE;
-    }
-    if (pv_launch_hierarchy_has(hierarchy, "pids") && limits->pids_max != PV_UNLIMITED &&
-        !write_u64(hierarchy, dir_fd, "pids.max", limits->pids_max, "--pids", error))
+        (!pv_launch_control_write_u64(hierarchy, dir_fd, "cpu.cfs_period_us", PV_LAUNCH_PERIOD_USEC,
+                                      "--cpus", error) ||
+         !pv_launch_control_write_u64(hierarchy, dir_fd, "cpu.cfs_quota_us", limits->cpu_quota_usec,
+                                      "--cpus", error)))
         return FALSE;
     return TRUE;
 }
@@ -109,21 +92,10 @@ static gboolean check_swap(const PvLaunchHierarchy *hierarchy, const PvLaunchLim
     return TRUE;
 }
 
-static guint64 oom_kills(int dir_fd)
-{
-    static const char *const keys[] = {"oom_kill"};
-    char text[1024];
-    guint64 value = 0, valid = 0;
-
-    if (pv_read_text_at(dir_fd, "memory.oom_control", text, sizeof text) >= 0)
-        pv_keys_parse(text, keys, 1, &value, &valid);
-    return value;
-}
-
 const PvLaunchCgroupOps PV_LAUNCH_CGROUP_V1 = {
     .prepare = prepare,
     .cpus_file = "cpuset.effective_cpus",
     .check_swap = check_swap,
     .write_limits = write_limits,
-    .oom_kills = oom_kills,
+    .oom_file = "memory.oom_control",
 };

@@ -33,13 +33,6 @@ static gboolean prepare(const PvLaunchHierarchy *hierarchy, int parent_fd,
     return TRUE;
 }
 
-static gboolean write_u64(const PvLaunchHierarchy *hierarchy, int dir_fd, const char *file,
-                          guint64 value, const char *option, GError **error)
-{
-    g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, value);
-    return pv_launch_control_write(hierarchy, dir_fd, file, text, option, error);
-}
-
 static gboolean write_swap(const PvLaunchHierarchy *hierarchy, int dir_fd,
                            const PvLaunchLimits *limits, GError **error)
 {
@@ -53,14 +46,16 @@ static gboolean write_swap(const PvLaunchHierarchy *hierarchy, int dir_fd,
             "--swap: this kernel does not account swap (no memory.swap.max; boot it "
             "with swapaccount=1)");
     }
-    return write_u64(hierarchy, dir_fd, "memory.swap.max", limits->swap_bytes, "--swap", error);
+    return pv_launch_control_write_u64(hierarchy, dir_fd, "memory.swap.max", limits->swap_bytes,
+                                       "--swap", error);
 }
 
 static gboolean write_limits(const PvLaunchHierarchy *hierarchy, int dir_fd,
                              const PvLaunchLimits *limits, GError **error)
 {
     if (pv_launch_hierarchy_has(hierarchy, "memory") && limits->memory_bytes != PV_UNLIMITED &&
-        !write_u64(hierarchy, dir_fd, "memory.max", limits->memory_bytes, "--memory", error))
+        !pv_launch_control_write_u64(hierarchy, dir_fd, "memory.max", limits->memory_bytes,
+                                     "--memory", error))
         return FALSE;
     if (pv_launch_hierarchy_has(hierarchy, "memory") && limits->swap_bytes != PV_UNLIMITED &&
         !write_swap(hierarchy, dir_fd, limits, error))
@@ -71,16 +66,6 @@ static gboolean write_limits(const PvLaunchHierarchy *hierarchy, int dir_fd,
         if (!pv_launch_control_write(hierarchy, dir_fd, "cpu.max", text, "--cpus", error))
             return FALSE;
     }
-    if (pv_launch_hierarchy_has(hierarchy, "cpuset") && limits->has_cpuset) {
-        g_autoptr(GString) list = g_string_new(NULL);
-        pv_cpu_set_format_list(&limits->cpuset, list);
-        if (!pv_launch_control_write(hierarchy, dir_fd, "cpuset.cpus", list->str, "--cpuset",
-                                     error))
-            return FALSE;
-    }
-    if (pv_launch_hierarchy_has(hierarchy, "pids") && limits->pids_max != PV_UNLIMITED &&
-        !write_u64(hierarchy, dir_fd, "pids.max", limits->pids_max, "--pids", error))
-        return FALSE;
     return TRUE;
 }
 
@@ -91,21 +76,10 @@ static gboolean check_swap(const PvLaunchHierarchy *hierarchy G_GNUC_UNUSED,
     return TRUE;
 }
 
-static guint64 oom_kills(int dir_fd)
-{
-    static const char *const keys[] = {"oom_kill"};
-    char text[1024];
-    guint64 value = 0, valid = 0;
-
-    if (pv_read_text_at(dir_fd, "memory.events", text, sizeof text) >= 0)
-        pv_keys_parse(text, keys, 1, &value, &valid);
-    return value;
-}
-
 const PvLaunchCgroupOps PV_LAUNCH_CGROUP_V2 = {
     .prepare = prepare,
     .cpus_file = "cpuset.cpus.effective",
     .check_swap = check_swap,
     .write_limits = write_limits,
-    .oom_kills = oom_kills,
+    .oom_file = "memory.events",
 };

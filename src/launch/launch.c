@@ -349,8 +349,10 @@ static gboolean start(PvLauncher *self, GError **error)
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
         return pv_error_set_errno(error, errno, "cannot make a mount namespace");
     return make_cgroups(self, error) && pv_launch_root_prepare(self->plan, &self->root, error) &&
-           (self->plan->no_views ||
+           ((self->plan->no_views && !self->plan->cgroup_view_fuse) ||
             pv_launch_views_prepare(&self->views, self->plan->name, is_interrupted, self, error)) &&
+           (!self->plan->cgroup_view_fuse ||
+            pv_launch_views_open_cgroup_tree(&self->views, &self->root.cgroup_fd, error)) &&
            make_init(self, error) && finish_init(self, error);
 }
 
@@ -408,9 +410,8 @@ static void run(PvLauncher *self)
 static void explain_kill(const PvLauncher *self)
 {
     const PvLaunchHierarchy *hierarchy = pv_launch_hierarchies_find(self->hierarchies, "memory");
-    pv_autofd int fd = hierarchy != NULL ? pv_launch_cgroup_open(hierarchy) : -1;
 
-    if (fd >= 0 && hierarchy->ops->oom_kills(fd) > 0)
+    if (hierarchy != NULL && pv_launch_cgroup_oom_kills(hierarchy) > 0)
         pv_log_warning("the container has used up its memory limit, and the kernel has killed "
                        "processes in it");
 }
@@ -475,7 +476,7 @@ gboolean pv_launch_run(const PvLaunchPlan *plan, int *ret_status, GError **error
 {
     PvLauncher self = {
         .plan = plan,
-        .root = {.sys_fd = -1},
+        .root = {.sys_fd = -1, .cgroup_fd = -1},
         .views = {.daemon_log = -1},
         .signal_fd = -1,
         .sock = -1,

@@ -51,6 +51,8 @@ typedef struct {
     PvLaunchManager manager;
     gboolean user_ns;
     gboolean no_views;
+    gboolean
+        cgroup_view_fuse; /* /sys/fs/cgroup is the cgroup tree, and there is no cgroup namespace */
 } PvLaunchPlan;
 
 /*

@@ -25,7 +25,7 @@
 
 typedef struct {
     char *memory, *swap, *cpus, *cpuset, *pids;
-    char *rootfs, *hostname, *net, *manager, *name, *workdir;
+    char *rootfs, *hostname, *net, *manager, *name, *workdir, *cgroup_view;
     char **env;
     gboolean user_ns, no_views;
 } Texts;
@@ -43,6 +43,7 @@ static void texts_clear(Texts *texts)
     g_free(texts->manager);
     g_free(texts->name);
     g_free(texts->workdir);
+    g_free(texts->cgroup_view);
     g_strfreev(texts->env);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Texts, texts_clear)
@@ -220,6 +221,12 @@ static gboolean parse_choices(const Texts *texts, PvLaunchPlan *plan, GError **e
         return pv_error_set(error, PV_ERROR_INVALID, "--cgroup-manager %s: cgroupfs or systemd",
                             texts->manager);
 
+    if (g_strcmp0(texts->cgroup_view, "fuse") == 0)
+        plan->cgroup_view_fuse = TRUE;
+    else if (texts->cgroup_view != NULL && !g_str_equal(texts->cgroup_view, "kernel"))
+        return pv_error_set(error, PV_ERROR_INVALID, "--cgroup-view %s: kernel or fuse",
+                            texts->cgroup_view);
+
     plan->user_ns = texts->user_ns;
     plan->no_views = texts->no_views;
     return TRUE;
@@ -302,6 +309,10 @@ static gboolean parse_texts(int *argc, char ***argv, Texts *texts, GError **erro
          "A user namespace: root inside is nobody outside", NULL},
         {"cgroup-manager", 0, 0, G_OPTION_ARG_STRING, &texts->manager,
          "Who makes the cgroups (default: cgroupfs)", "cgroupfs|systemd"},
+        {"cgroup-view", 0, 0, G_OPTION_ARG_STRING, &texts->cgroup_view,
+         "What /sys/fs/cgroup is: a cgroup namespace of the kernel's, or the daemon's cgroup "
+         "tree, for kernels without (default: kernel)",
+         "kernel|fuse"},
         {"no-views", 0, 0, G_OPTION_ARG_NONE, &texts->no_views,
          "Leave /proc and /sys as the kernel shows them", NULL},
         G_OPTION_ENTRY_NULL,

@@ -17,6 +17,7 @@ typedef struct {
     GArray *trees; /* of PvLaunchTree; the root comes first */
     int sys_fd; /* a read-only copy of the host's /sys, for when the container may not mount its own
                  */
+    int cgroup_fd; /* a mount of the cgroup tree, to be /sys/fs/cgroup; -1: the kernel's own are */
     gboolean read_only;  /* the trees are … */
     gboolean to_remount; /* … to be made so by the init: this kernel has no mount_setattr */
     char **cgroup_links; /* "name", "target", …: the symbolic links of the host's /sys/fs/cgroup */

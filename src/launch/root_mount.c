@@ -261,7 +261,9 @@ static gboolean mount_cgroups(const PvLaunchRoot *root, const GPtrArray *hierarc
     pv_autofd int tmp_fd = -1;
     int r = dir_fd;
 
-    if (r >= 0 && hierarchies->len == 1 && first->version == 2) {
+    if (r >= 0 && root->cgroup_fd >= 0) {
+        r = attach_at(root->cgroup_fd, dir_fd, "");
+    } else if (r >= 0 && hierarchies->len == 1 && first->version == 2) {
         r = mount_hierarchy(first, dir_fd, "");
     } else if (r >= 0) {
         tmp_fd = make_fs("tmpfs", options, G_N_ELEMENTS(options), ATTRIBUTES_API);

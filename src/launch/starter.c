@@ -147,7 +147,8 @@ G_NORETURN static void starter(const PvLaunchChild *child)
     /* CLONE_PARENT: the init is the launcher's own child, and is killed with it. */
     struct clone_args args = {
         .flags = CLONE_PARENT | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
-                 CLONE_NEWCGROUP | (child->plan->net == PV_LAUNCH_NET_NONE ? CLONE_NEWNET : 0),
+                 (child->plan->cgroup_view_fuse ? 0 : CLONE_NEWCGROUP) |
+                 (child->plan->net == PV_LAUNCH_NET_NONE ? CLONE_NEWNET : 0),
     };
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -9,6 +9,8 @@
 #include "procview/fd.h"
 #include "procview/file.h"
 #include "procview/log.h"
+#include "procview/supervisor.h"
+#include "procview/syscalls.h"
 #include "record.h"
 
 #include <fcntl.h>
@@ -274,6 +276,76 @@ gboolean pv_launch_views_prepare(PvLaunchViews *views, const char *name,
     return path != NULL && wait_until_ready(views, path, interrupted, data, error);
 }
 
+/* ---- the cgroup tree ---- */
+
+/* Wait for its line that says ready; what else it says is for the log. */
+static gboolean wait_for_tree(int fd, GError **error)
+{
+    gint64 deadline = g_get_monotonic_time() + READY_WAIT_USEC;
+    g_autoptr(GString) said = g_string_new(NULL);
+
+    while (strstr(said->str, "ready") == NULL) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        char text[256];
+        ssize_t n;
+
+        if (g_get_monotonic_time() > deadline || poll(&p, 1, READY_STEP_MSEC) < 0)
+            return pv_error_set(error, PV_ERROR_FAILED, "the cgroup tree was not ready in time");
+        if (p.revents == 0)
+            continue;
+        n = read(fd, text, sizeof text);
+        if (n <= 0)
+            return pv_error_set(error, PV_ERROR_FAILED, "the cgroup tree cannot be served: %s",
+                                said->str);
+        g_string_append_len(said, text, n);
+    }
+    return TRUE;
+}
+
+static gboolean start_tree(PvLaunchViews *views, GError **error)
+{
+    g_autofree char *path = find_daemon(error);
+    g_autofree char *state_option = NULL;
+    char standalone_option[] = "--standalone", tree_option[] = PV_ONLY_CGROUP_TREE_ARGUMENT;
+    pv_autofd int read_fd = -1;
+    int fds[2];
+
+    if (path == NULL)
+        return FALSE;
+    state_option = g_strdup_printf("--state-dir=%s/state", views->own_dir);
+    char *argv[] = {path, standalone_option, tree_option, state_option, views->dir, NULL};
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return pv_error_set_errno(error, errno, "pipe2");
+    read_fd = fds[0];
+    views->tree_pid = fork();
+    if (views->tree_pid == 0)
+        execute_daemon(argv, fds[1]);
+    close(fds[1]);
+    return wait_for_tree(read_fd, error);
+}
+
+gboolean pv_launch_views_open_cgroup_tree(PvLaunchViews *views, int *ret_fd, GError **error)
+{
+    g_autofree char *path = g_build_filename(views->dir, PV_CGROUP_TREE_NAME, NULL);
+    struct stat top, tree;
+    int fd;
+
+    if (views->daemon_pid > 0 && !start_tree(views, error))
+        return FALSE;
+    if (stat(views->dir, &top) < 0 || stat(path, &tree) < 0)
+        return pv_error_set_errno(error, errno, "%s", path);
+    if (top.st_dev == tree.st_dev)
+        return pv_error_set(error, PV_ERROR_UNSUPPORTED,
+                            "--cgroup-view fuse: the daemon on %s serves no cgroup tree "
+                            "(cgroup-tree=yes in its configuration makes it do so)",
+                            views->dir);
+    fd = pv_sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE);
+    if (fd < 0)
+        return pv_error_set_errno(error, -fd, "%s", path);
+    *ret_fd = fd;
+    return TRUE;
+}
+
 /* ---- the container ---- */
 
 gboolean pv_launch_views_attach(PvLaunchViews *views, pid_t pid, GError **error)
@@ -333,17 +405,17 @@ void pv_launch_views_intercept(PvLaunchViews *views, int listener_fd)
     views->sampler = pv_sampler_start(views->host, views->containers, SAMPLE_SECONDS);
 }
 
-static void stop_daemon(PvLaunchViews *views)
+static void stop_daemon(pid_t *pid)
 {
-    if (views->daemon_pid <= 0)
+    if (*pid <= 0)
         return;
-    kill(views->daemon_pid, SIGTERM);
-    if (wait_for_end(views->daemon_pid, STOP_WAIT_USEC) < 0) {
+    kill(*pid, SIGTERM);
+    if (wait_for_end(*pid, STOP_WAIT_USEC) < 0) {
         pv_log_warning(DAEMON_NAME " does not end, it is killed");
-        kill(views->daemon_pid, SIGKILL);
-        wait_for_end(views->daemon_pid, STOP_WAIT_USEC);
+        kill(*pid, SIGKILL);
+        wait_for_end(*pid, STOP_WAIT_USEC);
     }
-    views->daemon_pid = 0;
+    *pid = 0;
 }
 
 void pv_launch_views_clear(PvLaunchViews *views)
@@ -353,7 +425,8 @@ void pv_launch_views_clear(PvLaunchViews *views)
     g_clear_pointer(&views->views, pv_views_free);
     g_clear_pointer(&views->containers, pv_containers_free);
     g_clear_pointer(&views->host, pv_host_free);
-    stop_daemon(views);
+    stop_daemon(&views->tree_pid); /* its mount is in that of the other */
+    stop_daemon(&views->daemon_pid);
     pv_launch_views_read_log(views);
     pv_clear_fd(&views->daemon_log);
     if (views->log_rest != NULL)

@@ -13,6 +13,7 @@
 typedef struct {
     char *dir;         /* the daemon's mount point in our mount namespace */
     pid_t daemon_pid;  /* our own daemon; 0 without one */
+    pid_t tree_pid;    /* our own server of the cgroup tree; 0 without one */
     int daemon_log;    /* what it says on stdout and stderr; -1 without one */
     GString *log_rest; /* of daemon_log: a line that has not ended */
     char *own_dir;     /* where it has its mount and state, to be removed; NULL without one */
@@ -34,6 +35,12 @@ typedef gboolean (*PvLaunchInterrupted)(gpointer data, GError **error);
  */
 gboolean pv_launch_views_prepare(PvLaunchViews *views, const char *name,
                                  PvLaunchInterrupted interrupted, gpointer data, GError **error);
+
+/*
+ * A mount of the cgroup tree that is attached nowhere yet. A daemon of our own is given one to
+ * serve first. Errors: UNSUPPORTED when the host's daemon has none.
+ */
+gboolean pv_launch_views_open_cgroup_tree(PvLaunchViews *views, int *ret_fd, GError **error);
 
 /* Put the views over the files of the container whose init is `pid`. */
 gboolean pv_launch_views_attach(PvLaunchViews *views, pid_t pid, GError **error);

@@ -28,6 +28,16 @@ typedef struct {
     uint64_t since_msec;
 } Watch;
 
+/* The supervisor of the cgroup tree. */
+typedef struct {
+    pid_t pid; /* 0: there is none */
+    int pidfd;
+    bool is_child; /* else it was started by a supervisor before us */
+    int ready_fd;  /* its stdout, until it has said that it is ready; -1 */
+    bool was_ready;
+    uint64_t start_at_msec; /* when another one is started; 0: not */
+} Companion;
+
 typedef struct {
     const PvSuperviseOptions *options;
     char program[PATH_MAX]; /* where it is installed */
@@ -37,6 +47,8 @@ typedef struct {
     int fuse_fd;
     int signal_fd;
     Worker active, standby;
+    Companion companion;
+    bool is_announced; /* it was said that we are ready */
 
     Worker helper;           /* attaches to containers; has only pid and pidfd */
     uint64_t helper_at_msec; /* when it is started again; 0: it runs, or there is to be none */
@@ -98,6 +110,20 @@ void pv_helper_start(Supervisor *self);
 void pv_helper_on_end(Supervisor *self);
 /* Have it end, and wait for that. */
 void pv_helper_stop(Supervisor *self);
+
+/* ---- companion.c: the process that serves the cgroup tree ---- */
+
+/* See to it that there is one, when there is to be one. */
+void pv_companion_attend(Supervisor *self);
+/* What poll(2) is to look at: it ended; it said something. */
+int pv_companion_end_fd(const Supervisor *self);
+void pv_companion_on_end(Supervisor *self);
+void pv_companion_on_ready(Supervisor *self);
+/* TRUE until it has said that it is ready, or has ended. */
+bool pv_companion_is_starting(const Supervisor *self);
+void pv_companion_signal(const Supervisor *self, int signal_number);
+/* End it, and wait for that. leave: without unmounting. */
+void pv_companion_stop(Supervisor *self, bool leave);
 
 /* ---- adopt.c: what an earlier supervisor has left ---- */
 

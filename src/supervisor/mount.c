@@ -376,10 +376,10 @@ static PvMountResult open_device(PvMount *mount)
                 strerror(errno));
 }
 
-static int mount_fuse(const char *mountpoint, const char *data)
+static int mount_fuse(const PvMount *target, const char *data)
 {
-    return mount(PV_MOUNT_SOURCE, mountpoint, PV_MOUNT_TYPE,
-                 MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, data);
+    return mount(PV_MOUNT_SOURCE, target->mountpoint, PV_MOUNT_TYPE,
+                 (target->is_writable ? 0 : MS_RDONLY) | MS_NOSUID | MS_NODEV | MS_NOEXEC, data);
 }
 
 static PvMountResult put_mount(PvMount *mount)
@@ -387,10 +387,9 @@ static PvMountResult put_mount(PvMount *mount)
     char data[128];
 
     /* default_permissions: the kernel checks modes itself, and sends no ACCESS. */
-    snprintf(data, sizeof data,
-             "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions",
-             mount->fuse_fd);
-    if (mount_fuse(mount->mountpoint, data) == 0)
+    snprintf(data, sizeof data, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other%s",
+             mount->fuse_fd, mount->is_writable ? "" : ",default_permissions");
+    if (mount_fuse(mount, data) == 0)
         return PV_MOUNT_OK;
     switch (errno) {
     case EPERM:

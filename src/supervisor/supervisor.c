@@ -92,6 +92,18 @@ static void count_stall(Supervisor *self, uint64_t now)
         status->worst_stall_nsec = stall;
 }
 
+/* Once the cgroup tree is there, too, if there is to be one. */
+static void announce(Supervisor *self)
+{
+    if (!self->has_served || self->is_announced || pv_companion_is_starting(self))
+        return;
+    self->is_announced = true;
+    printf("procviewd: ready: serving %s\n", self->mount.mountpoint);
+    fflush(stdout);
+    pv_notify("READY=1");
+    pv_store_fds(self);
+}
+
 static void on_serving(Supervisor *self)
 {
     uint64_t now = pv_shared_now_nsec();
@@ -104,10 +116,8 @@ static void on_serving(Supervisor *self)
     count_stall(self, now);
     if (!self->has_served) {
         self->has_served = true;
-        printf("procviewd: ready: serving %s\n", self->mount.mountpoint);
-        fflush(stdout);
-        pv_notify("READY=1");
-        pv_store_fds(self);
+        pv_companion_attend(self);
+        announce(self);
         pv_helper_start(self);
     }
     if (self->is_upgrading && self->active.is_new_program) {
@@ -228,6 +238,7 @@ static void on_standby_end(Supervisor *self)
 static void begin_upgrade(Supervisor *self)
 {
     say_info("upgrade: starting %s", self->program);
+    pv_companion_signal(self, SIGUSR1);
     pv_worker_drop(&self->standby);
     self->is_upgrading = self->wants_replacement = true;
     start_standby(self, self->program);
@@ -253,6 +264,7 @@ static void begin_end(Supervisor *self, bool leave)
     pv_notify("STOPPING=1");
     pv_worker_drop(&self->standby);
     pv_helper_stop(self);
+    pv_companion_stop(self, leave);
     if (leave) {
         self->is_leaving = true;
         /* Somebody must hold the connection: the manager does, or the worker has to. */
@@ -262,7 +274,8 @@ static void begin_end(Supervisor *self, bool leave)
             self->exit_status = 0;
     } else {
         pv_unstore_fds();
-        pv_worker_detach_views(self);
+        if (!self->options->is_cgroup_tree)
+            pv_worker_detach_views(self);
         r = pv_mount_close(&self->mount);
         if (r < 0)
             say_warning("%s: unmount: %s", self->mount.mountpoint, strerror(-r));
@@ -321,6 +334,8 @@ static void on_tick(Supervisor *self)
         self->start_at_msec = 0;
         promote(self);
     }
+    if (self->companion.start_at_msec != 0 && now >= self->companion.start_at_msec)
+        pv_companion_attend(self);
     if (self->standby_at_msec != 0 && now >= self->standby_at_msec) {
         self->standby_at_msec = 0;
         start_standby(self, NULL);
@@ -337,7 +352,7 @@ static int next_tick_msec(const Supervisor *self)
 {
     bool is_fast = (self->options->watchdog_sec > 0 && self->options->watchdog_sec <= 2) ||
                    self->active.kill_at_msec != 0 || self->start_at_msec != 0 ||
-                   self->standby_at_msec != 0;
+                   self->standby_at_msec != 0 || self->companion.start_at_msec != 0;
 
     return is_fast ? FAST_TICK_MSEC : TICK_MSEC;
 }
@@ -352,6 +367,8 @@ static int run(Supervisor *self)
             {.fd = self->standby.control, .events = POLLIN},
             {.fd = self->signal_fd, .events = POLLIN},
             {.fd = self->helper.pid != 0 ? self->helper.pidfd : -1, .events = POLLIN},
+            {.fd = self->companion.ready_fd, .events = POLLIN},
+            {.fd = pv_companion_end_fd(self), .events = POLLIN},
         };
         int n = poll(fds, sizeof fds / sizeof fds[0], next_tick_msec(self));
 
@@ -368,6 +385,11 @@ static int run(Supervisor *self)
             read_signals(self);
         else if (n > 0 && fds[5].revents != 0)
             pv_helper_on_end(self);
+        else if (n > 0 && fds[6].revents != 0)
+            pv_companion_on_ready(self);
+        else if (n > 0 && fds[7].revents != 0)
+            pv_companion_on_end(self);
+        announce(self);
         on_tick(self);
     }
     return self->exit_status;
@@ -404,6 +426,7 @@ static int mount_anew(Supervisor *self)
 {
     int r;
 
+    self->mount.is_writable = self->options->is_cgroup_tree;
     if (pv_mount_put(&self->mount) != PV_MOUNT_OK) {
         say_error("%s", self->mount.message);
         return -1;
@@ -486,14 +509,16 @@ int pv_supervise(const PvSuperviseOptions *options)
                         .mount = {.fuse_fd = -1, .lock_fd = -1},
                         .helper = {.pidfd = -1, .control = -1},
                         .active = {.pidfd = -1, .control = -1},
-                        .standby = {.pidfd = -1, .control = -1}};
+                        .standby = {.pidfd = -1, .control = -1},
+                        .companion = {.pidfd = -1, .ready_fd = -1}};
     find_program(&self);
     self.signal_fd = block_signals();
     if (pv_take_over(&self)) {
         /* Readers and the manager know that we serve. */
-        self.has_served = true;
+        self.has_served = self.is_announced = true;
         pv_store_fds(&self);
         pv_helper_start(&self);
+        pv_companion_attend(&self);
     } else if (take_mount(&self) < 0) {
         return EXIT_FAILURE;
     }
@@ -503,6 +528,7 @@ int pv_supervise(const PvSuperviseOptions *options)
     pv_worker_drop(&self.standby);
     pv_helper_stop(&self);
     if (self.exit_status != 0) {
+        pv_companion_stop(&self, false);
         pv_unstore_fds();
         pv_mount_close(&self.mount);
     }

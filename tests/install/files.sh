@@ -5,24 +5,27 @@
 set -eu
 build=$1
 root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+trap 'rm -rf "$root" "$root.got" "$root.expected"' EXIT
 option() {
     meson introspect --buildoptions "$build" | python3 -c "
 import json, sys
 print({o['name']: o['value'] for o in json.load(sys.stdin)}['$1'])"
 }
 prefix=$(option prefix)
-if [ "$prefix" = /usr ] || [ "$(option lxcfs-name)" = True ] || [ "$(option sysconfdir)" != /etc ]; then
-    echo "SKIP: the list of files is that of a build with the usual options"
+etc=$(option sysconfdir)
+[ "${etc#/}" != "$etc" ] || etc=$prefix/$etc
+if [ "$prefix" = /usr ] || [ "$(option lxcfs-name)" = True ]; then
+    echo "SKIP: the list of files is that of a prefix that is not /usr, without -Dlxcfs-name=true"
     exit 77
 fi
 DESTDIR=$root meson install -C "$build" --no-rebuild --quiet
 (cd "$root" && find . ! -type d -printf '%P %#m\n' | sort) >"$root.got"
 cat >"$root.expected" <<END
-etc/procview/lxcfs-compat.conf 0644
-etc/procview/procview.conf 0644
+${etc#/}/procview/lxcfs-compat.conf 0644
+${etc#/}/procview/procview.conf 0644
 ${prefix#/}/bin/procview 0755
 ${prefix#/}/bin/procview-runtime 0755
+${prefix#/}/lib/systemd/system/procview-cgroup.service 0644
 ${prefix#/}/lib/systemd/system/procview.service 0644
 ${prefix#/}/lib/tmpfiles.d/procview.conf 0644
 ${prefix#/}/libexec/procview/procview-hook 0755
@@ -50,21 +53,21 @@ status=0
 diff "$root.expected" "$root.got" || status=1
 rm -f "$root.got" "$root.expected"
 [ $status = 0 ] || { echo "FAIL: < expected, > installed"; exit 1; }
-grep -qx "ExecStart=$prefix/sbin/procviewd" "$root$prefix/lib/systemd/system/procview.service" ||
+grep -qx "ExecStart=$prefix/sbin/procviewd --cgroup-tree=separate" "$root$prefix/lib/systemd/system/procview.service" ||
     { echo "FAIL: the unit does not start $prefix/sbin/procviewd"; exit 1; }
 # understood FILE: the daemon gets past it to an option that is wrong
 understood() {
     "$root$prefix/sbin/procviewd" --config "$1" --threads=never 2>&1 | grep -q 'of --threads' ||
         { echo "FAIL: $1 is not understood"; exit 1; }
 }
-understood "$root/etc/procview/procview.conf"
-understood "$root/etc/procview/lxcfs-compat.conf"
+understood "$root$etc/procview/procview.conf"
+understood "$root$etc/procview/lxcfs-compat.conf"
 # Its examples too: all of them that have a value.
-sed 's/^#\([a-z-]*=.\)/\1/' "$root/etc/procview/procview.conf" >"$root/all.conf"
+sed 's/^#\([a-z-]*=.\)/\1/' "$root$etc/procview/procview.conf" >"$root/all.conf"
 [ "$(grep -c '^[a-z]' "$root/all.conf")" -gt 5 ] || { echo "FAIL: procview.conf has no examples"; exit 1; }
 understood "$root/all.conf"
 if command -v systemd-analyze >/dev/null; then
-    messages=$(systemd-analyze verify --man=no --root="$root" procview.service 2>&1 | grep -i 'unknown\|parse\|invalid\|ignoring' || true)
+    messages=$(systemd-analyze verify --man=no --root="$root" procview.service procview-cgroup.service 2>&1 | grep -i 'unknown\|parse\|invalid\|ignoring' || true)
     [ -z "$messages" ] || { echo "FAIL: $messages"; exit 1; }
 else
     echo "skip: systemd-analyze is not installed; the unit is not verified"

@@ -43,7 +43,7 @@ done
 for option in $("$procviewd" --help | options_of); do
     has procviewd.8 "$option"
     case $option in
-    --config | --standalone | --version | --help) ;;
+    --config | --standalone | --only-cgroup-tree | --version | --help) ;;
     *) has procview.conf.5 "${option#--} =" ;;
     esac
 done

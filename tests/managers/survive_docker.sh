@@ -3,40 +3,23 @@
 # when the daemon is stopped.
 
 stop_manager() {
-    [ -z "${dockerd_pid:-}" ] || {
-        docker ps -q | xargs -r "$docker" rm -f >/dev/null 2>&1
-        end_process "$dockerd_pid"
-    }
-    [ -n "${had_docker:-}" ] || rmdir /sys/fs/cgroup/{,*/}docker 2>/dev/null
+    stop_dockerd
     # A worker outlives its supervisor.
     read -r worker _ 2>/dev/null <"$worker_file" && kill -KILL "$worker" 2>/dev/null
 }
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/docker.sh"
 
 : "${READERS_PROGRAM:?names the readers}"
-docker=/usr/bin/docker
-need_root
-need_static_busybox
-command -v dockerd >/dev/null && [ -x $docker ] || skip "docker is not installed (docker.io)"
-had_docker=$(ls -d /sys/fs/cgroup/{,*/}docker 2>/dev/null || true)
-export DOCKER_HOST=unix://$work/docker.sock
-export DOCKER_CONFIG=$work/config
-mkdir "$work/bin" && ln -s $docker "$work/bin/docker"
-export PATH="$work/bin:$PATH"
 worker_file=$work/state/worker$(echo "$views" | sed 's/[-%]/%2d/g; s,/,-,g').pid
 
-dockerd --iptables=false --ip6tables=false --bridge=none --host "$DOCKER_HOST" \
-    --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/docker.pid" \
-    >"$work/dockerd.log" 2>&1 &
-dockerd_pid=$!
-wait_for docker info || fail "dockerd: $(tail -5 "$work/dockerd.log")"
+start_dockerd
 start_procviewd
 
 # The readers are a program of this machine: they bring its libraries.
-make_rootfs "$work/rootfs"
 mkdir -p "$work/rootfs/usr" "$work/rootfs/lib" "$work/rootfs/lib64"
-tar -C "$work/rootfs" -c . | docker import - pv-busybox >/dev/null
+make_image
 libraries=(-v /usr:/usr:ro -v /lib:/lib:ro)
 [ ! -d /lib64 ] || libraries+=(-v /lib64:/lib64:ro)
 docker run -d --name pv-readers --network none -m 64m "${libraries[@]}" \
@@ -68,12 +51,19 @@ wait_for_worker() {
     done
     fail "no worker came: $(tail -5 "$work/procviewd.log")"
 }
+# Once it has the connection: when the worker dies before that, nobody may have it.
 next_supervisor() {
+    local tries adopted
+    adopted=$(grep -c "took over the mount" "$work/procviewd.log" || true)
     kill -KILL "$procviewd_pid"
     wait "$procviewd_pid" 2>/dev/null || true
     "$PROCVIEWD" --state-dir "$work/state" "$views" >>"$work/procviewd.log" 2>&1 7>&- 8>&- &
     procviewd_pid=$!
-    pause_msec 100
+    for ((tries = 0; tries < 4000; tries++)); do
+        [ "$(grep -c "took over the mount" "$work/procviewd.log")" = "$adopted" ] || return 0
+        pause_msec 5
+    done
+    fail "no supervisor came: $(tail -5 "$work/procviewd.log")"
 }
 
 mkfifo "$work/stdin"

@@ -321,12 +321,31 @@ static gboolean remove_directory(const char *path)
     return FALSE;
 }
 
+/* What containers have made in it goes with it. */
+static void remove_children(const char *path)
+{
+    GDir *dir = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+        if (g_file_test(child, G_FILE_TEST_IS_DIR)) {
+            remove_children(child);
+            remove_directory(child);
+        }
+    }
+    if (dir != NULL)
+        g_dir_close(dir);
+}
+
 static void remove_everywhere(const PvtCgroup *cgroup)
 {
     for (guint i = 0; i < hierarchies->len; i++) {
         const Hierarchy *hierarchy = g_ptr_array_index(hierarchies, i);
         g_autofree char *path = g_build_filename(hierarchy->mount_point, cgroup->path, NULL);
 
+        if (rmdir(path) < 0 && errno == EBUSY)
+            remove_children(path);
         if (!remove_directory(path))
             fprintf(stderr, "%s: cannot be removed: %s\n", path, g_strerror(errno));
     }

@@ -203,6 +203,8 @@ static PvtDaemon *launch(const char *program, char *base, char **options)
 
     g_ptr_array_add(argv, daemon->program);
     g_ptr_array_add(argv, state_option);
+    /* Who wants it says so: later options win. */
+    g_ptr_array_add(argv, (gpointer) "--cgroup-tree=no");
     for (guint i = 0; options != NULL && options[i] != NULL; i++)
         g_ptr_array_add(argv, options[i]);
     g_ptr_array_add(argv, daemon->mountpoint);
@@ -262,9 +264,9 @@ PvtDaemon *pvt_daemon_start_program(const char *program, char **options)
     return launch(program != NULL ? program : daemon_program(), next_base(), options);
 }
 
-/* The process that serves, by the file in which it says so; 0 when there is none, or it is no
- * worker of this daemon (any more). */
-static pid_t find_worker(const char *state_dir)
+/* A process of this daemon, by the file in which it says so ("worker-…", "mount-…"); 0 when there
+ * is none, or the file is of another. is_tree: of the cgroup tree, else of the views; -1: any. */
+static pid_t find_process(const char *state_dir, const char *kind, int is_tree)
 {
     g_autofree char *base = g_path_get_dirname(state_dir);
     g_autofree char *mountpoint = g_build_filename(base, "mnt", NULL);
@@ -277,10 +279,11 @@ static pid_t find_worker(const char *state_dir)
         g_autofree char *text = NULL;
         g_autofree char *cmdline_path = NULL;
         g_autofree char *cmdline = NULL;
+        gboolean of_tree = strstr(name, "mnt-cgroup.") != NULL;
         gsize length;
 
-        if (!g_str_has_prefix(name, "worker-") || !g_file_get_contents(path, &text, NULL, NULL) ||
-            atoi(text) <= 1)
+        if (!g_str_has_prefix(name, kind) || (is_tree >= 0 && is_tree != of_tree) ||
+            !g_file_get_contents(path, &text, NULL, NULL) || atoi(text) <= 1)
             continue;
         cmdline_path = g_strdup_printf("/proc/%d/cmdline", atoi(text));
         if (g_file_get_contents(cmdline_path, &cmdline, &length, NULL) &&
@@ -290,6 +293,11 @@ static pid_t find_worker(const char *state_dir)
     if (dir != NULL)
         g_dir_close(dir);
     return pid;
+}
+
+static pid_t find_worker(const char *state_dir)
+{
+    return find_process(state_dir, "worker-", FALSE);
 }
 
 /* All threads of the process have ended: it has no descriptors any more. */
@@ -303,15 +311,27 @@ static gboolean has_ended(pid_t pid)
     return ended;
 }
 
-static void end_worker(const char *state_dir)
+static void end_process(pid_t pid)
 {
-    pid_t pid = find_worker(state_dir);
-
-    if (pid <= 0)
-        return;
     kill(pid, SIGKILL);
     for (guint i = 0; i < 1000 && !has_ended(pid); i++)
         pvt_sleep_msec(2);
+}
+
+/* The supervisor of the cgroup tree, which would start workers, and all workers. */
+static void end_worker(const char *state_dir)
+{
+    pid_t pid;
+
+    if ((pid = find_process(state_dir, "mount-", TRUE)) > 0)
+        end_process(pid);
+    for (guint i = 0; i < 8 && (pid = find_process(state_dir, "worker-", -1)) > 0; i++)
+        end_process(pid);
+}
+
+pid_t pvt_daemon_tree_worker(const PvtDaemon *daemon)
+{
+    return find_process(daemon->state_dir, "worker-", TRUE);
 }
 
 pid_t pvt_daemon_worker(const PvtDaemon *daemon)

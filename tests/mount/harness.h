@@ -100,6 +100,9 @@ void pvt_daemon_kill_supervisor(PvtDaemon *daemon);
 /* The process that serves; 0 while there is none. */
 pid_t pvt_daemon_worker(const PvtDaemon *daemon);
 
+/* The same for the cgroup tree, which a daemon started with "--cgroup-tree=yes" has. */
+pid_t pvt_daemon_tree_worker(const PvtDaemon *daemon);
+
 /* SIGTERM, and wait. Fails when the exit status is not 0, something stays mounted, or the log has a
  * warning or an error that was not expected. */
 void pvt_daemon_stop(PvtDaemon *daemon);

@@ -67,11 +67,13 @@ static void test_readers_do_not_notice_the_death_of_supervisors(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
     PvtReaders run;
+    pid_t killed = 0;
 
     (void)state;
     pvt_readers_start(&run, daemon);
     for (guint i = 0; i < 6; i++) {
         pvt_sleep_msec(60);
+        pvt_wait_for_worker(daemon, killed); /* somebody must be left who has the connection */
         pvt_readers_note_kill(&run);
         pvt_daemon_kill_supervisor(daemon);
         if (i % 2 == 1)
@@ -79,8 +81,9 @@ static void test_readers_do_not_notice_the_death_of_supervisors(void **state)
         daemon = pvt_daemon_start_after(daemon);
         pvt_expect_ends(daemon);
         /* The new one must be able to replace what it found. */
-        if (i % 2 == 0)
-            kill(pvt_wait_for_worker(daemon, 0), SIGKILL);
+        killed = i % 2 == 0 ? pvt_wait_for_worker(daemon, 0) : 0;
+        if (killed != 0)
+            kill(killed, SIGKILL);
     }
     pvt_sleep_msec(100);
     pvt_readers_end(&run);

@@ -93,11 +93,12 @@ static void test_unknown_key_is_refused_with_its_line(void **state)
     (void)state;
     expect_refused(
         "[procview]\nthreads=1\n  colour = red\n",
-        "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, "
+        "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, cgroup-tree, "
         "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
     expect_refused(
         "[procview]\ncpu-ids[de]=dense\n",
         "f.conf:2: unknown key \"cpu-ids[de]\"; allowed: mountpoint, cpu-ids, swap-total, "
+        "cgroup-tree, "
         "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
 }
 
