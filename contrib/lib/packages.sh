@@ -38,6 +38,8 @@ cmd:crun crun
 cmd:lxc-start lxc
 file:/usr/share/lxcfs/lxc.mount.hook lxcfs
 cmd:ctr containerd
+cmd:curl curl
+file:/usr/lib/python3/dist-packages/yaml python3-yaml
 cmd:mandoc mandoc
 cmd:zsh zsh"
 

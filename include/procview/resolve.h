@@ -16,7 +16,7 @@
  *   NAME or ID                a container that procview knows by its cgroup, or that docker,
  * podman, lxc-info or machinectl know; a systemd unit
  *
- * The managers' own tools are asked when they are in PATH, all at once, for at most 5 seconds.
+ * The managers' own tools are asked when they are in PATH, all at once, for at most 15 seconds.
  *
  * ret_pid  in the caller's pid namespace: the container's init where a name was given
  *

@@ -13,7 +13,7 @@ typedef struct {
 
 /*
  * Ask every tool in PATH for a container (want_units FALSE) or a systemd unit (TRUE), at once, each
- * for at most 5 seconds. No shell is involved.
+ * for at most 15 seconds. No shell is involved.
  * name      begins with a letter, digit or underscore
  * asked     the names of the tools that were asked are appended, ", " between them
  * Returns a GArray of PvManagerAnswer: of those that know the name.

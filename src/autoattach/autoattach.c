@@ -55,7 +55,8 @@ typedef struct {
     guint64 mntns_ino;
     int pidfd, mounts_fd;
     guint exit_source, mounts_source;
-    guint n_views;
+    gboolean has_views;
+    guint n_views; /* files of this daemon's; others may be there, too */
     guint mounts_msec;
     gint64 mounts_at_usec; /* their last change */
     guint n_losses;
@@ -130,6 +131,7 @@ static void release(Item *item)
     item->pid = 0;
     item->mntns_ino = 0;
     item->n_views = item->n_losses = 0;
+    item->has_views = FALSE;
     item->is_left = item->said_failure = FALSE;
 }
 
@@ -175,7 +177,7 @@ static gboolean on_exit_of_process(gint fd, GIOCondition condition, gpointer dat
     (void)fd;
     (void)condition;
     item->exit_source = 0;
-    if (item->n_views != 0)
+    if (item->has_views)
         report(item, PV_AUTOATTACH_ENDED, pid, NULL, NULL);
     release(item);
     look_soon(item);
@@ -188,13 +190,15 @@ static guint pause_of_mounts(Item *item, gint64 now)
 {
     guint msec;
 
-    if (item->n_views == 0 && now < item->give_up_at_usec)
+    if (!item->has_views && now < item->give_up_at_usec)
         return START_MOUNTS_MSEC;
     if (now - item->mounts_at_usec > CALM_USEC)
         item->mounts_msec = MOUNTS_MSEC;
     item->mounts_at_usec = now;
-    item->pause_msec = FIRST_PAUSE_MSEC;
-    item->give_up_at_usec = now + START_USEC;
+    if (item->has_views) { /* what is lost may take some tries to put back */
+        item->pause_msec = FIRST_PAUSE_MSEC;
+        item->give_up_at_usec = now + START_USEC;
+    }
     msec = item->mounts_msec;
     item->mounts_msec = MIN(msec * 2, MOUNTS_LAST_MSEC);
     return msec;
@@ -255,13 +259,16 @@ static void leave(Item *item, const char *message)
     report(item, PV_AUTOATTACH_LEFT, item->pid, NULL, message);
 }
 
-/* As many views as there are now are those that it should have. */
-static void count_views(Item *item)
+/* As many views as there are now are those that it should have. Those that went away with an old
+ * root at once were none: the change of its mounts will be told. */
+static void count_views(Item *item, const PvJobResult *result)
 {
     PvInspection now;
 
-    if (pv_attach_inspect(item->pid, item->self->views_device, &now, NULL))
-        item->n_views = now.n_views;
+    if (!pv_attach_inspect(item->pid, item->self->views_device, &now, NULL))
+        return;
+    item->has_views = now.n_views >= result->n_mounted;
+    item->n_views = now.n_views;
 }
 
 /* Its end is told separately, and maybe later than its consequences. */
@@ -294,15 +301,15 @@ static void on_job(const PvJobResult *result, gpointer data)
 {
     Item *item = data;
     AutoAttach *self = item->self;
-    gboolean is_first = item->n_views == 0;
+    gboolean is_first = !item->has_views;
 
     item->job = NULL;
     self->n_jobs--;
     if (!result->ok) {
         on_failure(item, result);
     } else if (item->pid != 0) {
-        count_views(item);
-        if (is_first || result->n_mounted > 0)
+        count_views(item, result);
+        if (item->has_views && (is_first || result->n_mounted > 0))
             report(item, PV_AUTOATTACH_ATTACHED, item->pid, result, NULL);
         watch_mounts(item);
     }
@@ -329,9 +336,9 @@ static void start_jobs(AutoAttach *self)
 static void attach(Item *item)
 {
     if (item->self->options->is_dry) {
-        if (item->n_views == 0)
+        if (!item->has_views)
             report(item, PV_AUTOATTACH_WOULD, item->pid, NULL, NULL);
-        item->n_views = 1;
+        item->has_views = TRUE;
     } else if (item->self->views_device != 0 && !item->is_queued) {
         item->is_queued = TRUE;
         g_queue_push_tail(&item->self->queue, item);
@@ -389,7 +396,7 @@ static void look(Item *item)
 
     if (item->job != NULL || item->is_queued)
         return;
-    if (item->n_views != 0 || item->is_left) {
+    if (item->has_views || item->is_left) {
         check_views(item);
         return;
     }
@@ -452,7 +459,7 @@ static void on_gone(const char *path, gpointer data)
 
     if (item == NULL)
         return;
-    if (item->pid != 0 && item->n_views != 0)
+    if (item->has_views)
         report(item, PV_AUTOATTACH_ENDED, item->pid, NULL, NULL);
     if (item->job != NULL) {
         pv_job_abandon(g_steal_pointer(&item->job));
@@ -490,6 +497,7 @@ static gboolean look_at_views(gpointer data)
     while (device != 0 && g_hash_table_iter_next(&items, NULL, &item)) {
         Item *it = item;
         it->n_views = it->n_losses = 0;
+        it->has_views = FALSE;
         it->is_left = FALSE;
         look_soon(it);
     }

@@ -2,6 +2,7 @@
 # Attach to real podman containers, with and without a user namespace: by name, id and cgroup.
 
 stop_manager() {
+    [ -z "${watch_pid:-}" ] || end_process "$watch_pid"
     stop_podman
 }
 
@@ -30,3 +31,14 @@ check() {
 
 check pv-plain "$(run --name pv-plain)"
 check pv-mapped "$(run --name pv-mapped "${podman_mapped[@]}")"
+
+# By itself, by the cgroup that podman makes.
+"$PROCVIEW" watch --views "$views" --rule '/libpod_parent/libpod-*' >"$work/watch.log" 2>&1 &
+watch_pid=$!
+wait_for grep -q watching "$work/watch.log"
+run --name pv-watched >/dev/null
+has_views() {
+    [ "$(total_in pv-watched)" = 262144 ]
+}
+wait_for has_views
+echo "ok: watch attaches to a container that starts"
