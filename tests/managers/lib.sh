@@ -89,7 +89,7 @@ need_root() {
 
 start_procviewd() { # start_procviewd OPTION…
     mkdir "$views"
-    "$PROCVIEWD" --state-dir "$work/state" "$@" "$views" >"$work/procviewd.log" 2>&1 &
+    "$PROCVIEWD" --state-dir "$work/state" "$@" "$views" >>"$work/procviewd.log" 2>&1 &
     procviewd_pid=$!
     wait_for test -r "$views/proc/meminfo"
 }

@@ -622,5 +622,6 @@ int main(int argc, char **argv)
     wait(NULL);
     for (guint i = 0; i < 500 && rmdir(run.own) < 0 && errno == EBUSY; i++)
         g_usleep(10000);
+    g_free(run.own);
     return 0;
 }

@@ -204,7 +204,8 @@ static PvtDaemon *launch(const char *program, char *base, char **options)
     g_ptr_array_add(argv, daemon->program);
     g_ptr_array_add(argv, state_option);
     /* Who wants it says so: later options win. */
-    g_ptr_array_add(argv, (gpointer) "--cgroup-tree=no");
+    if (!is_lxcfs)
+        g_ptr_array_add(argv, (gpointer) "--cgroup-tree=no");
     for (guint i = 0; options != NULL && options[i] != NULL; i++)
         g_ptr_array_add(argv, options[i]);
     g_ptr_array_add(argv, daemon->mountpoint);

@@ -34,6 +34,7 @@ typedef struct {
     const char *mountpoint;
     gint last_kill;
     guint64 cpu[10]; /* of stat, so far */
+    gboolean reads_at_once;
 } Reader;
 
 static const char *const FILES[] = {"proc/meminfo", "proc/stat",   "proc/cpuinfo",
@@ -72,22 +73,22 @@ static void note_stall(Reader *reader, gint64 begin, gint64 end)
     }
 }
 
-/* Read on to the end, in pieces of `piece` bytes or less. */
+/* Read on to the end, in pieces of `piece` bytes or less; or all by one read. */
 static gsize read_whole(Reader *reader, int fd, const char *path, guint piece, char *text)
 {
     gsize length = 0;
 
     for (;;) {
-        guint size = 1 + next_random(reader, piece);
+        guint size = reader->reads_at_once ? TEXT_MAX : 1 + next_random(reader, piece);
         gint64 begin = now_nsec();
         ssize_t n = read(fd, text + length, MIN(size, TEXT_MAX - 1 - length));
 
         note_stall(reader, begin, now_nsec());
         if (n < 0)
             reader_fail(reader, "%s: read: %s", path, g_strerror(errno));
-        if (n == 0)
+        length += n > 0 ? (gsize)n : 0;
+        if (n == 0 || reader->reads_at_once)
             break;
-        length += (gsize)n;
     }
     text[length] = '\0';
     return length;
@@ -139,8 +140,9 @@ static void check_stat(Reader *reader, const char *text, gsize length)
     for (guint i = 0; i < 10; i++) {
         if (total[i] != sum[i])
             reader_fail(reader,
-                        "stat: torn: field %u is %" G_GUINT64_FORMAT ", not %" G_GUINT64_FORMAT, i,
-                        total[i], sum[i]);
+                        "stat: torn: field %u is %" G_GUINT64_FORMAT ", not %" G_GUINT64_FORMAT
+                        ": %.300s",
+                        i, total[i], sum[i], text);
         if (total[i] < reader->cpu[i])
             reader_fail(reader,
                         "stat: field %u went from %" G_GUINT64_FORMAT " back to %" G_GUINT64_FORMAT,
@@ -237,8 +239,11 @@ static void fork_readers(PvtReaders *run, const char *folder, const GArray *proc
 
         run->readers[i] = fork();
         if (run->readers[i] == 0) {
-            Reader reader = {
-                .arena = run->arena, .number = i, .random = i * 7919 + 1, .mountpoint = folder};
+            Reader reader = {.arena = run->arena,
+                             .number = i,
+                             .random = i * 7919 + 1,
+                             .mountpoint = folder,
+                             .reads_at_once = run->read_at_once};
             pvt_child_setup(parent);
             for (guint k = 0; k < procs->len; k++) {
                 if (write(g_array_index(procs, int, k), "0", 1) < 0)
@@ -249,18 +254,29 @@ static void fork_readers(PvtReaders *run, const char *folder, const GArray *proc
     }
 }
 
-void pvt_readers_start(PvtReaders *run, PvtDaemon *daemon)
+static void start_in_cgroup(PvtReaders *run)
 {
     PvtCgroup *cgroup = pvt_cgroup_new(NULL, "readers");
     GArray *procs;
 
     pvt_cgroup_limit_memory(cgroup, (guint64)PVT_READERS_LIMIT_KB * 1024);
     procs = pvt_cgroup_open_procs(cgroup);
-    *run = (PvtReaders){.daemon = daemon};
-    fork_readers(run, daemon->mountpoint, procs);
+    fork_readers(run, run->daemon->mountpoint, procs);
     for (guint i = 0; i < procs->len; i++)
         close(g_array_index(procs, int, i));
     g_array_unref(procs);
+}
+
+void pvt_readers_start(PvtReaders *run, PvtDaemon *daemon)
+{
+    *run = (PvtReaders){.daemon = daemon};
+    start_in_cgroup(run);
+}
+
+void pvt_readers_start_at_once(PvtReaders *run, PvtDaemon *daemon)
+{
+    *run = (PvtReaders){.daemon = daemon, .read_at_once = TRUE};
+    start_in_cgroup(run);
 }
 
 void pvt_readers_start_on(PvtReaders *run, const char *folder)

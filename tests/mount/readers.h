@@ -27,10 +27,14 @@ typedef struct {
     PvtArena *arena;
     PvtDaemon *daemon;
     pid_t readers[PVT_READERS];
+    gboolean read_at_once;
 } PvtReaders;
 
 /* Start them, in a cgroup of their own. */
 void pvt_readers_start(PvtReaders *run, PvtDaemon *daemon);
+
+/* They read each text by one read(2): for where a half-read text may go on with newer numbers. */
+void pvt_readers_start_at_once(PvtReaders *run, PvtDaemon *daemon);
 
 /* The same without a daemon of ours: on a folder that has proc/, in the cgroup where we are. */
 void pvt_readers_start_on(PvtReaders *run, const char *folder);

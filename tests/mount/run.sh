@@ -449,6 +449,50 @@ test_nothing_above_the_cgroup_is_visible() {
     equal roots "$(echo "$output" | awk '/ - cgroup/ { print $4 }' | sort -u)" /
 }
 
+# The v1 or v2 names of a file of the memory controller in the view.
+memory_dir() { if is_v1; then echo /sys/fs/cgroup/memory; else echo /sys/fs/cgroup; fi; }
+memory_max() { if is_v1; then echo memory.limit_in_bytes; else echo memory.max; fi; }
+
+test_cgroups_by_fuse_are_the_containers_own() {
+    local dir max
+    dir=$(memory_dir) max=$(memory_max)
+    equal "type" "$(run --cgroup-view=fuse -- findmnt -no FSTYPE /sys/fs/cgroup)" fuse.procview
+    equal "limit" "$(run --cgroup-view=fuse --memory 64M -- cat "$dir/$max")" 67108864
+    equal "processes" "$(run --cgroup-view=fuse -- sh -c "grep -cx 1 $dir/cgroup.procs")" 1
+    equal "what is above" "$(run --cgroup-view=fuse -- sh -c "ls $dir/.. $dir/../.. 2>&1 | grep -c procview")" 0
+}
+
+test_cgroups_by_fuse_can_be_made_but_not_raised() {
+    local dir max
+    dir=$(memory_dir) max=$(memory_max)
+    status_is 0 run --cgroup-view=fuse --memory 64M -- sh -c "
+        echo 1073741824 >$dir/$max && exit 1
+        mkdir $dir/inner && mkdir $dir/inner/most && rmdir $dir/inner && exit 2
+        rmdir $dir/inner/most && rmdir $dir/inner || exit 3
+        [ \"\$(cat $dir/$max)\" = 67108864 ]"
+}
+
+# The kernel's word for what one sees of another: a process that has entered its cgroup namespace.
+kernel_says() { # kernel_says PID SEEN-BY
+    nsenter --target "$2" --cgroup cat "/proc/$1/cgroup" | sort
+}
+
+init_of() { head -n 1 "$(limit_file "$1" memory cgroup.procs cgroup.procs)"; }
+
+test_cgroup_paths_are_those_that_the_kernel_says() {
+    local a b
+    start_in_background $id-seen --no-views --memory 64M --cpus 0.5 --pids 50 --cpuset 0 -- sh -c 'echo up; exec sleep 60'
+    local first=$launcher
+    start_in_background $id-seer --no-views --memory 64M --cpus 0.5 --pids 50 --cpuset 0 -- sh -c 'echo up; exec sleep 60'
+    a=$(init_of $id-seen) b=$(init_of $id-seer)
+    equal "itself" "$("$procview" cgroup "$a" | sort)" "$(kernel_says "$a" "$a")"
+    equal "by another" "$("$procview" cgroup "$a" --seen-by "$b" | sort)" "$(kernel_says "$a" "$b")"
+    contains "by another" "$("$procview" cgroup "$a" --seen-by "$b")" ":/../$id-seen"
+    equal "the host's, by a container" "$("$procview" cgroup $$ --seen-by "$b" | sort)" "$(kernel_says $$ "$b")"
+    kill "$first" "$launcher"
+    wait "$first" "$launcher"
+}
+
 test_cgroups_are_read_only() {
     status_is 0 plain -- sh -c 'for f in $(find /sys/fs/cgroup -name cgroup.procs); do
         echo 1 2>/dev/null >"$f" && echo "wrote $f"; done; mkdir /sys/fs/cgroup/x 2>/dev/null && echo made; :'

@@ -283,7 +283,8 @@ static void test_systemds_way_of_using_it(void **state)
         "done;"
         "sleep 1000 & echo $! > a.slice/b.service/cgroup.procs; grep -c . "
         "a.slice/b.service/cgroup.procs;"
-        "grep populated a.slice/cgroup.events; echo 1 > a.slice/cgroup.kill; wait;"
+        "grep populated a.slice/cgroup.events; if [ -e a.slice/cgroup.kill ]; then echo 1 > "
+        "a.slice/cgroup.kill; else kill $!; fi; wait;"
         "grep populated a.slice/cgroup.events; rmdir a.slice/b.service a.slice;"
         "for c in $(cat cgroup.controllers); do echo -$c > cgroup.subtree_control || echo no $c; "
         "done;"
@@ -393,7 +394,7 @@ static void receive_fds(int socket, int *fds, gsize n)
     memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int) * n);
 }
 
-/* Gives away its directory, cgroup.procs to read, and cgroup.procs of a child to write. */
+/* Gives away a directory, cgroup.procs to read, and cgroup.procs of a child to write. */
 static int be_giver(const Side *side)
 {
     int fds[3];
@@ -401,7 +402,7 @@ static int be_giver(const Side *side)
 
     if (chdir(side->base) < 0 || mkdir("given", 0755) < 0)
         return 1;
-    fds[0] = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fds[0] = open("given", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     fds[1] = open("cgroup.procs", O_RDONLY | O_CLOEXEC);
     fds[2] = open("given/cgroup.procs", O_WRONLY | O_CLOEXEC);
     if (fds[0] < 0 || fds[1] < 0 || fds[2] < 0)
@@ -423,10 +424,10 @@ static int be_taker(const Side *side)
     /* Nothing can be named from the directory, however it is reached. */
     if (openat(fds[0], "cgroup.procs", O_RDONLY | O_CLOEXEC) >= 0 || errno != ESTALE)
         return 1;
-    if (mkdirat(fds[0], "taken", 0755) == 0 || unlinkat(fds[0], "given", AT_REMOVEDIR) == 0 ||
-        fstatat(fds[0], "given", &st, 0) == 0)
+    if (mkdirat(fds[0], "taken", 0755) == 0 || fstatat(fds[0], "cgroup.procs", &st, 0) == 0 ||
+        fstatat(fds[0], "../given", &st, 0) == 0)
         return 2;
-    snprintf(path, sizeof path, "/proc/self/fd/%d/given", fds[0]);
+    snprintf(path, sizeof path, "/proc/self/fd/%d/cgroup.procs", fds[0]);
     if (access(path, F_OK) == 0)
         return 3;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fds[1]);
@@ -520,6 +521,132 @@ static void test_two_containers_with_the_same_names(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* ---- moved, mounted over, renamed ---- */
+
+static int be_moved(const Side *side)
+{
+    int dirfd, child;
+    char byte, text[64] = "";
+
+    if (chdir(side->base) < 0 || mkdir("before", 0755) < 0)
+        return 1;
+    dirfd = open("before", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    child = open("before/cgroup.procs", O_RDONLY | O_CLOEXEC);
+    if (dirfd < 0 || child < 0)
+        return 2;
+    if (write(side->socket, "o", 1) != 1 || read(side->socket, &byte, 1) != 1)
+        return 3;
+    /* What is open stays open … */
+    if (read(child, text, sizeof text) != 0)
+        return 4;
+    /* … and leads nowhere: neither the directory, nor the one that we are in. */
+    if (openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC) >= 0 ||
+        mkdirat(dirfd, "y", 0755) == 0 || open("before/cgroup.procs", O_RDONLY | O_CLOEXEC) >= 0 ||
+        rmdir("before") == 0)
+        return 5;
+    if (chdir("/") < 0 || chdir(side->base) < 0 || access("before", F_OK) == 0)
+        return 6;
+    return mkdir("after", 0755) < 0 ? 7 : 0;
+}
+
+static void test_a_container_that_was_moved_leaves_its_old_place(void **state)
+{
+    PvtDaemon *daemon = start_daemon();
+    PvtCgroup *first = pvt_cgroup_new(NULL, "c1"), *second = pvt_cgroup_new(NULL, "c2");
+    g_autofree char *base = tree_path(daemon, pids_hierarchy());
+    Side side = {.base = base};
+    int sockets[2], go;
+    char byte;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+    side.socket = sockets[0];
+    pid = run_in(first, be_moved, &side, &go);
+    assert_int_equal(write(go, "g", 1), 1);
+    assert_int_equal(read(sockets[1], &byte, 1), 1);
+    pvt_cgroup_enter(second, pid);
+    pvt_sleep_msec(300); /* where init is may be known for a fifth of a second */
+    assert_int_equal(write(sockets[1], "g", 1), 1);
+    expect_success(pid);
+    pvt_daemon_stop(daemon);
+}
+
+static void test_what_is_mounted_over_a_cgroup_is_not_seen(void **state)
+{
+    PvtDaemon *daemon = start_daemon();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "c1");
+    g_autofree char *base = tree_path(daemon, pids_hierarchy());
+    g_autofree char *path = g_strdup_printf("/sys/fs/cgroup%s%s/pv-test-%d-c1/over",
+                                            is_v1() ? "/" : "", pids_hierarchy(), (int)getpid());
+    g_autofree char *output = NULL;
+
+    (void)state;
+    assert_int_equal(mkdir(path, 0755), 0);
+    assert_int_equal(mount("none", path, "tmpfs", 0, NULL), 0);
+    output = run_script(cgroup, base,
+                        "mkdir over/in && ls over/in | grep -x cgroup.procs && rmdir over/in");
+    assert_int_equal(umount2(path, MNT_DETACH), 0);
+    assert_string_equal(output, "cgroup.procs\n");
+    pvt_daemon_stop(daemon);
+}
+
+/* A directory changes its name all the time while its neighbours are walked through. */
+static void test_renames_lead_nowhere_else(void **state)
+{
+    PvtDaemon *daemon = start_daemon();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "c1");
+    g_autofree char *base = tree_path(daemon, pids_hierarchy());
+    g_autofree char *output = NULL;
+
+    (void)state;
+    if (!is_v1()) {
+        print_message("skip: v2 has no rename\n");
+        return;
+    }
+    output =
+        run_script(cgroup, base,
+                   "mkdir -p a/deep b; (i=0; while [ $i -lt 200 ]; do mv a c; mv c a; i=$((i+1)); "
+                   "done) & for i in $(seq 100); do for d in a c a/deep c/deep; do "
+                   "ls $d/../.. 2>/dev/null | grep -e pv-test -e docker; "
+                   "ls $d/.. 2>/dev/null | grep -e pv-test -e docker; done; done; wait; "
+                   "rmdir a/deep a b && echo end");
+    assert_string_equal(output, "end\n");
+    pvt_daemon_stop(daemon);
+}
+
+static void test_the_operator_finds_a_container_by_name(void **state)
+{
+    PvtDaemon *daemon = start_daemon();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "named");
+    PvtContainer *container = pvt_container_start(daemon, cgroup, 0);
+    g_autofree char *pattern = g_strdup_printf("%s/containers", daemon->mountpoint);
+    g_autofree char *name = NULL, *path = NULL, *text = NULL, *inside = NULL, *pid = NULL;
+    GDir *dir = g_dir_open(pattern, 0, NULL);
+    const char *entry;
+
+    (void)state;
+    assert_non_null(dir);
+    while ((entry = g_dir_read_name(dir)) != NULL) {
+        if (strstr(entry, "named") != NULL && name == NULL)
+            name = g_strdup(entry);
+    }
+    g_dir_close(dir);
+    assert_non_null(name);
+    path = g_strdup_printf("%s/%s/cgroup/%s%scgroup.procs", pattern, name, pids_hierarchy(),
+                           is_v1() ? "/" : "");
+    text = pvt_read_file(path);
+    pid = g_strdup_printf("%d\n", (int)container->init_pid);
+    if (strstr(text, pid) == NULL)
+        fail_msg("%s does not have %d: %s", path, (int)container->init_pid, text);
+    /* It is nothing that a container could say. */
+    assert_int_not_equal(pvt_run_status(container, &inside, "ls '%s/cgroup/.container:%s'",
+                                        daemon->mountpoint, name),
+                         0);
+    pvt_container_stop(container);
+    pvt_daemon_stop(daemon);
+}
+
 /* ---- the server dies ---- */
 
 static void kill_workers(PvtDaemon *daemon, guint times)
@@ -606,6 +733,10 @@ int main(void)
         cmocka_unit_test(test_processes_of_others_cannot_be_moved),
         cmocka_unit_test(test_descriptors_given_away_open_nothing_new),
         cmocka_unit_test(test_two_containers_with_the_same_names),
+        cmocka_unit_test(test_a_container_that_was_moved_leaves_its_old_place),
+        cmocka_unit_test(test_what_is_mounted_over_a_cgroup_is_not_seen),
+        cmocka_unit_test(test_renames_lead_nowhere_else),
+        cmocka_unit_test(test_the_operator_finds_a_container_by_name),
         cmocka_unit_test(test_a_worker_that_is_killed_is_not_noticed),
         cmocka_unit_test(test_open_files_go_on_with_the_next_worker),
     };

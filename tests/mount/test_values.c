@@ -495,7 +495,8 @@ static void test_what_tells_of_the_machine_is_left_out(void **state)
                     "awk 'NR > 2 { print $4 }' /proc/partitions | sort > /tmp/$$; "
                     "awk '{ print $3 }' /proc/diskstats | sort | comm -23 /tmp/$$ -; rm /tmp/$$",
                     "");
-    pvt_assert_text(container, "head -n1 /proc/partitions", "major minor  #blocks  name\n");
+    /* Without a device the kernel prints no heading either. */
+    assert_same_lines(container, "/proc/partitions", "2,$d");
     if (access("/proc/slabinfo", R_OK) == 0) {
         assert_same_lines(container, "/proc/slabinfo", "3,$d");
         pvt_assert_text(container, "wc -l < /proc/slabinfo; stat -c %a /proc/slabinfo", "2\n400\n");
