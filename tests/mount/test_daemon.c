@@ -189,6 +189,29 @@ static void test_help_and_version(void **state)
     check(version_status, version, 0, "procviewd 0.");
 }
 
+static void check_status(pid_t pid, const char *line)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)pid);
+    g_autofree char *text = pvt_read_file(path);
+
+    if (strstr(text, line) == NULL)
+        fail_msg("%s has no line %s:%s", path, line, strstr(text, "\nCapInh"));
+}
+
+/* CAP_DAC_READ_SEARCH, CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_ADMIN and no other. */
+static void test_worker_has_few_privileges(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    pid_t worker = pvt_daemon_worker(daemon);
+
+    (void)state;
+    check_status(worker, "\nCapBnd:\t00000000002c0004\n");
+    check_status(worker, "\nCapPrm:\t00000000002c0004\n");
+    check_status(worker, "\nNoNewPrivs:\t1\n");
+    check_status(worker, "\nSeccomp:\t2\n");
+    pvt_daemon_stop(daemon);
+}
+
 static void test_service_manager_is_told(void **state)
 {
     g_autofree char *path = pvt_path("notify");
@@ -247,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_missing_configuration_is_refused),
         cmocka_unit_test(test_unknown_option_is_refused),
         cmocka_unit_test(test_help_and_version),
+        cmocka_unit_test(test_worker_has_few_privileges),
         cmocka_unit_test(test_service_manager_is_told),
         cmocka_unit_test(test_end_of_the_mount_ends_the_daemon),
     };
