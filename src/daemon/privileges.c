@@ -42,7 +42,6 @@ static const int refused_calls[] = {
     SCMP_SYS(fsopen),
     SCMP_SYS(fspick),
     SCMP_SYS(fsmount),
-    SCMP_SYS(open_tree),
     SCMP_SYS(move_mount),
     SCMP_SYS(mount_setattr),
     SCMP_SYS(ptrace),
