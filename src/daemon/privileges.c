@@ -28,7 +28,8 @@
 /*
  * What neither kind of worker ever does, and an attacker would: other programs, mounts, other
  * processes' memory, the network, the machine's own settings, and large parts of the kernel. They
- * serve on descriptors that they were given.
+ * serve on descriptors that they were given. Mounts that are attached nowhere are theirs: an
+ * instance of procfs, and what lies below a mount.
  */
 static const int refused_calls[] = {
     SCMP_SYS(fork),
@@ -39,9 +40,7 @@ static const int refused_calls[] = {
     SCMP_SYS(umount2),
     SCMP_SYS(pivot_root),
     SCMP_SYS(chroot),
-    SCMP_SYS(fsopen),
     SCMP_SYS(fspick),
-    SCMP_SYS(fsmount),
     SCMP_SYS(move_mount),
     SCMP_SYS(mount_setattr),
     SCMP_SYS(ptrace),
