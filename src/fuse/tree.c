@@ -9,8 +9,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <time.h>
 
 #define CPU_PATH        "sys/devices/system/cpu"
@@ -54,6 +56,7 @@ struct PvTree {
     struct timespec start;      /* the time of every file */
     struct stat pidns;          /* of the daemon's own pid namespace */
     off_t file_bytes[ROWS_MAX]; /* st_size by a row's number */
+    mode_t file_mode[ROWS_MAX]; /* the same of its permissions */
     gboolean shows_host;        /* to everybody */
     const gint32 *host_switch;  /* the same while it is not 0; NULL: there is none */
 };
@@ -176,6 +179,23 @@ static void measure_rows(PvTree *tree)
     }
 }
 
+/* The permissions of the rows: those of this kernel's own files, which differ between versions. */
+static void look_at_modes(PvTree *tree)
+{
+    int procfs = pv_host_procfs(tree->host);
+    struct statfs fs;
+    gboolean is_kernels = fstatfs(procfs, &fs) == 0 && (glong)fs.f_type == PROC_SUPER_MAGIC;
+
+    for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
+        struct stat st;
+        gboolean is_seen =
+            is_kernels && g_str_has_prefix(row->path, "proc/") &&
+            fstatat(procfs, row->host_path + strlen("proc/"), &st, AT_SYMLINK_NOFOLLOW) == 0;
+
+        tree->file_mode[row->number] = is_seen ? st.st_mode & 0777 : row->mode & 0777;
+    }
+}
+
 PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GError **error)
 {
     g_autoptr(PvTree) tree = g_new0(PvTree, 1);
@@ -189,6 +209,7 @@ PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GErr
     if (fstatat(pv_host_procfs(host), "self/ns/pid", &tree->pidns, 0) < 0)
         memset(&tree->pidns, 0, sizeof tree->pidns);
     measure_rows(tree);
+    look_at_modes(tree);
     tree->sys_cpu = pv_sys_cpu_new(host);
     tree->sys_numa = pv_sys_numa_new(host);
 
@@ -403,7 +424,7 @@ static int stat_node(PvTree *tree, const PvCaller *caller, const PvNode *node,
         const PvRow *row = pv_row_by_number(node->value);
         if (row == NULL)
             return -ESTALE;
-        st.st_mode = S_IFREG | (row->mode & 0777);
+        st.st_mode = S_IFREG | tree->file_mode[row->number];
         st.st_size = tree->file_bytes[row->number];
     } else {
         const Dir *dir = dir_of(tree, node);
