@@ -11,7 +11,9 @@
 #include "memory.h"
 #include "procview/error.h"
 #include "procview/fd.h"
+#include "procview/file.h"
 #include "procview/log.h"
+#include "procview/parse.h"
 #include "procview/syscalls.h"
 
 #include <errno.h>
@@ -21,11 +23,15 @@
 #include <poll.h>
 #include <seccomp.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 /* A mask for PV_CPU_MAX CPUs; a program may offer a longer buffer, of which the kernel fills no
  * more. */
 #define AFFINITY_BYTES_MAX (PV_CPU_MAX / 8)
+
+/* A status has up to NGROUPS_MAX supplementary groups before the pids. */
+#define STATUS_BYTES_MAX (1 << 20)
 
 struct PvIntercept {
     int listener_fd;
@@ -124,8 +130,29 @@ static gboolean handle_sysinfo(PvIntercept *intercept, const struct seccomp_noti
     return write_memory(intercept, request, request->data.args[0], &answer, size);
 }
 
+/* Whether `pid` is what a thread calls itself: the last number of NSpid, proc_pid_status(5). */
+static gboolean is_own_number(PvIntercept *intercept, pid_t tid, pid_t pid)
+{
+    static const char KEY[] = "\nNSpid:";
+    g_autoptr(GString) text = g_string_new(NULL);
+    char path[32];
+    guint64 number = 0;
+
+    g_snprintf(path, sizeof path, "%d/status", (int)tid);
+    if (pv_read_all_at(pv_host_procfs(intercept->host), path, text, STATUS_BYTES_MAX) < 0)
+        return FALSE;
+    const char *cursor = strstr(text->str, KEY);
+    if (cursor == NULL)
+        return FALSE;
+    cursor += strlen(KEY);
+    for (guint64 next; *cursor == '\t' && pv_parse_u64(&cursor, &next);)
+        number = next;
+    return number == (guint64)pid;
+}
+
 /*
- * The thread that the program asks about, in our pid namespace; 0 when that cannot be told.
+ * The thread that the program asks about, in our pid namespace; 0 when that cannot be told: before
+ * Linux 6.11 that is so for all but the caller itself.
  * pid  as the program has it: 0 is the caller itself
  */
 static pid_t asked_thread(PvIntercept *intercept, const struct seccomp_notif *request, pid_t pid)
@@ -139,7 +166,10 @@ static pid_t asked_thread(PvIntercept *intercept, const struct seccomp_notif *re
     pv_autofd int fd = openat(pv_host_procfs(intercept->host), path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
-    return MAX(pv_sys_pid_from_pidns(fd, pid), 0);
+    pid_t tid = pv_sys_pid_from_pidns(fd, pid);
+    if (tid == -ENOTTY && is_own_number(intercept, (pid_t)request->pid, pid))
+        return (pid_t)request->pid;
+    return MAX(tid, 0);
 }
 
 static gboolean handle_getaffinity(PvIntercept *intercept, const struct seccomp_notif *request,
