@@ -83,3 +83,22 @@ gboolean pv_task_stat_parse(const char *text, PvTaskStat *ret_stat);
  * whole process's). Returns 0 or a negative errno (-ENOENT and -ESRCH: it has ended; -EBADMSG).
  */
 int pv_host_read_task_stat(const PvHost *host, pid_t tid, PvTaskStat *ret_stat);
+
+/* Pid namespaces nest 32 deep below the first (MAX_PID_NS_LEVEL). */
+#define PV_PIDNS_LEVELS_MAX 33
+
+/* /proc/PID/status, what it says of a thread's numbers. */
+typedef struct {
+    pid_t tgid;   /* its process; 0: not said */
+    pid_t ppid;   /* 0: the parent is not visible from here, or not said */
+    guint levels; /* numbers in NSpid: 1 in our own pid namespace, 2 in a child */
+    pid_t pids[PV_PIDNS_LEVELS_MAX]; /* NSpid: from our namespace inwards; [levels] */
+    pid_t last_pid;                  /* the innermost: what it calls itself */
+} PvTaskPids;
+
+/* Parse a status; the name holds no newline there. FALSE when NSpid is missing or malformed. */
+gboolean pv_task_pids_parse(const char *text, PvTaskPids *ret_pids);
+
+/* dirfd, path  of the status, which may be long: a process may have 65536 groups, and they stand
+ *              before NSpid. FALSE when it cannot be read, too. */
+gboolean pv_task_pids_read(int dirfd, const char *path, PvTaskPids *ret_pids);

@@ -6,6 +6,7 @@
 
 #include "procview/fd.h"
 #include "procview/file.h"
+#include "procview/host.h"
 #include "procview/parse.h"
 #include "procview/syscalls.h"
 
@@ -23,9 +24,6 @@
 #define PROCESSES_MAX 4096
 #define DEPTH_MAX     16
 
-/* A status has up to NGROUPS_MAX supplementary groups before the pids. */
-#define STATUS_MAX (1 << 20)
-
 /* The best process so far: one that is in the outermost pid namespace of the cgroup. */
 typedef struct {
     guint n_cgroups, n_processes;
@@ -39,26 +37,14 @@ typedef struct {
  * it has ended. *ret_is_init: it is the first process of the innermost. */
 static guint pidns_depth(pid_t pid, gboolean *ret_is_init)
 {
-    g_autoptr(GString) text = g_string_new(NULL);
+    PvTaskPids pids = {0};
     char path[64];
-    guint n = 0;
-    guint64 number = 0;
 
-    *ret_is_init = FALSE;
     g_snprintf(path, sizeof(path), "/proc/%d/status", pid);
-    if (pv_read_all_at(AT_FDCWD, path, text, STATUS_MAX) < 0)
-        return 0;
-    const char *line = strstr(text->str, "\nNSpid:");
-    if (line == NULL)
-        return 1;
-    line += strlen("\nNSpid:");
-    while (*line == '\t' || *line == ' ' || g_ascii_isdigit(*line)) {
-        if (!pv_parse_u64(&line, &number))
-            break;
-        n++;
-    }
-    *ret_is_init = number == 1;
-    return n;
+    if (!pv_task_pids_read(AT_FDCWD, path, &pids))
+        pids.levels = 0;
+    *ret_is_init = pids.levels > 0 && pids.last_pid == 1;
+    return pids.levels;
 }
 
 static void consider(Search *search, pid_t pid)

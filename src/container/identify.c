@@ -21,9 +21,7 @@
 
 /* Enough for nearly every status; and for one with as many supplementary groups as there can be
  * (NGROUPS_MAX), which stand before the pids. */
-#define STATUS_BYTES     8192
-#define STATUS_BYTES_MAX (1 << 20)
-#define PATH_BYTES_MAX   64
+#define PATH_BYTES_MAX 64
 /* The kernel nests pid namespaces 32 deep; parents are walked a little further. */
 #define PARENTS_MAX 64
 /* Threads of the caller's cgroup that are looked at before all of /proc is. */
@@ -100,73 +98,12 @@ ssize_t pv_identify_cgroup_text(const PvVantage *vantage, pid_t tid, char *buf, 
     return pv_read_text_at(vantage->procfs, path, buf, size);
 }
 
-/* The value of a line "KEY:\tVALUE", or NULL. A process's name cannot hold a newline there. */
-static const char *status_line(const char *text, const char *key)
-{
-    size_t length = strlen(key);
-
-    for (const char *line = text; line != NULL && *line != '\0';) {
-        if (strncmp(line, key, length) == 0 && line[length] == ':')
-            return line + length + 1;
-        line = strchr(line, '\n');
-        if (line != NULL)
-            line++;
-    }
-    return NULL;
-}
-
-gboolean pv_identify_status_parse(const char *text, PvProcPids *ret_pids)
-{
-    const char *nspid = status_line(text, "NSpid");
-    const char *ppid = status_line(text, "PPid");
-    PvProcPids pids = {0};
-
-    if (nspid == NULL || ppid == NULL)
-        return FALSE;
-    pids.ppid = (pid_t)g_ascii_strtoull(ppid, NULL, 10);
-    while (*nspid != '\n' && *nspid != '\0') {
-        char *end;
-        guint64 pid;
-
-        if (*nspid == '\t' || *nspid == ' ') {
-            nspid++;
-            continue;
-        }
-        if (!g_ascii_isdigit(*nspid))
-            return FALSE;
-        pid = g_ascii_strtoull(nspid, &end, 10);
-        if (pid > G_MAXINT)
-            return FALSE;
-        pids.last_pid = (pid_t)pid;
-        pids.levels++;
-        nspid = end;
-    }
-    if (pids.levels == 0)
-        return FALSE;
-    *ret_pids = pids;
-    return TRUE;
-}
-
-gboolean pv_identify_status(int dirfd, const char *path, PvProcPids *ret_pids)
-{
-    char text[STATUS_BYTES];
-    ssize_t n = pv_read_text_at(dirfd, path, text, sizeof(text));
-
-    if (n == -EFBIG) {
-        g_autoptr(GString) whole = g_string_new(NULL);
-
-        return pv_read_all_at(dirfd, path, whole, STATUS_BYTES_MAX) == 0 &&
-               pv_identify_status_parse(whole->str, ret_pids);
-    }
-    return n >= 0 && pv_identify_status_parse(text, ret_pids);
-}
-
-static gboolean status_of(const PvVantage *vantage, pid_t pid, PvProcPids *ret_pids)
+static gboolean status_of(const PvVantage *vantage, pid_t pid, PvTaskPids *ret_pids)
 {
     char path[PATH_BYTES_MAX];
 
     g_snprintf(path, sizeof(path), "%d/status", (int)pid);
-    return pv_identify_status(vantage->procfs, path, ret_pids);
+    return pv_task_pids_read(vantage->procfs, path, ret_pids);
 }
 
 static gboolean is_in_pidns(const PvVantage *vantage, pid_t pid, guint64 ino)
@@ -178,7 +115,7 @@ static gboolean is_in_pidns(const PvVantage *vantage, pid_t pid, guint64 ino)
 
 static gboolean is_init_of(const PvVantage *vantage, pid_t pid, guint64 ino)
 {
-    PvProcPids pids;
+    PvTaskPids pids;
 
     return is_in_pidns(vantage, pid, ino) && status_of(vantage, pid, &pids) && pids.last_pid == 1;
 }
@@ -190,7 +127,7 @@ static pid_t init_by_parents(const PvVantage *vantage, guint64 ino, pid_t tid)
     pid_t pid = tid;
 
     for (guint i = 0; i < PARENTS_MAX && pid > 0 && is_in_pidns(vantage, pid, ino); i++) {
-        PvProcPids pids;
+        PvTaskPids pids;
 
         if (!status_of(vantage, pid, &pids))
             return 0;

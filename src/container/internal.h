@@ -56,17 +56,6 @@ int pv_identify_pidns(const PvVantage *vantage, pid_t tid, guint64 *ret_ino);
 /* The text of /proc/TID/cgroup: three system calls. Returns its length or a negative errno. */
 ssize_t pv_identify_cgroup_text(const PvVantage *vantage, pid_t tid, char *buf, size_t size);
 
-/* What /proc/PID/status says of a process's pids. */
-typedef struct {
-    pid_t ppid;     /* 0: the parent is not visible from here */
-    pid_t last_pid; /* in the pid namespace that the process is in: the last number of NSpid */
-    guint levels;   /* numbers in NSpid: 1 in our own namespace, 2 in a child of it … */
-} PvProcPids;
-
-/* dirfd, path  of the status file. FALSE when it cannot be read or is malformed. */
-gboolean pv_identify_status(int dirfd, const char *path, PvProcPids *ret_pids);
-gboolean pv_identify_status_parse(const char *text, PvProcPids *ret_pids);
-
 /*
  * The init of a pid namespace, in our own.
  * pidns_fd  the namespace

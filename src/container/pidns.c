@@ -110,11 +110,11 @@ static gboolean read_init(const PvVantage *vantage, PvPidns *pidns)
     guint64 ticks_per_second = pv_host_ticks_per_second(vantage->host);
     char text[PV_CONTROL_FILE_MAX];
     PvTaskStat task;
-    PvProcPids pids;
+    PvTaskPids pids;
     struct stat st;
 
     if (fstatat(pidns->init_dirfd, "ns/pid", &st, 0) < 0 || st.st_ino != pidns->ino ||
-        !pv_identify_status(pidns->init_dirfd, "status", &pids) || pids.last_pid != 1 ||
+        !pv_task_pids_read(pidns->init_dirfd, "status", &pids) || pids.last_pid != 1 ||
         pv_read_text_at(pidns->init_dirfd, "stat", text, sizeof(text)) < 0 ||
         !pv_task_stat_parse(text, &task))
         return FALSE;

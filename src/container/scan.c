@@ -29,14 +29,14 @@ static gboolean scan_process(pid_t pid, gpointer data)
     const PvVantage *vantage = &scan->containers->vantage;
     Init init = {.pid = pid};
     char path[64];
-    PvProcPids pids;
+    PvTaskPids pids;
     PvTaskStat stat;
 
     g_snprintf(path, sizeof(path), "%d/status", (int)pid);
     if (pv_identify_pidns(vantage, pid, &init.pidns_ino) < 0 ||
         init.pidns_ino == vantage->pidns_ino ||
         g_hash_table_contains(scan->seen, &init.pidns_ino) ||
-        !pv_identify_status(vantage->procfs, path, &pids) || pids.last_pid != 1 ||
+        !pv_task_pids_read(vantage->procfs, path, &pids) || pids.last_pid != 1 ||
         pv_host_read_task_stat(vantage->host, pid, &stat) < 0)
         return TRUE;
     init.is_nested = pids.levels > 2;

@@ -11,9 +11,7 @@
 #include "memory.h"
 #include "procview/error.h"
 #include "procview/fd.h"
-#include "procview/file.h"
 #include "procview/log.h"
-#include "procview/parse.h"
 #include "procview/syscalls.h"
 
 #include <errno.h>
@@ -23,15 +21,11 @@
 #include <poll.h>
 #include <seccomp.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/eventfd.h>
 
 /* A mask for PV_CPU_MAX CPUs; a program may offer a longer buffer, of which the kernel fills no
  * more. */
 #define AFFINITY_BYTES_MAX (PV_CPU_MAX / 8)
-
-/* A status has up to NGROUPS_MAX supplementary groups before the pids. */
-#define STATUS_BYTES_MAX (1 << 20)
 
 struct PvIntercept {
     int listener_fd;
@@ -130,24 +124,14 @@ static gboolean handle_sysinfo(PvIntercept *intercept, const struct seccomp_noti
     return write_memory(intercept, request, request->data.args[0], &answer, size);
 }
 
-/* Whether `pid` is what a thread calls itself: the last number of NSpid, proc_pid_status(5). */
+/* Whether `pid` is what a thread calls itself. */
 static gboolean is_own_number(PvIntercept *intercept, pid_t tid, pid_t pid)
 {
-    static const char KEY[] = "\nNSpid:";
-    g_autoptr(GString) text = g_string_new(NULL);
+    PvTaskPids pids;
     char path[32];
-    guint64 number = 0;
 
     g_snprintf(path, sizeof path, "%d/status", (int)tid);
-    if (pv_read_all_at(pv_host_procfs(intercept->host), path, text, STATUS_BYTES_MAX) < 0)
-        return FALSE;
-    const char *cursor = strstr(text->str, KEY);
-    if (cursor == NULL)
-        return FALSE;
-    cursor += strlen(KEY);
-    for (guint64 next; *cursor == '\t' && pv_parse_u64(&cursor, &next);)
-        number = next;
-    return number == (guint64)pid;
+    return pv_task_pids_read(pv_host_procfs(intercept->host), path, &pids) && pids.last_pid == pid;
 }
 
 /*

@@ -14,9 +14,6 @@
 /* Threads looked at; beyond that the counts are an extrapolation. */
 #define THREADS_MAX 4096
 
-/* /proc/TID/status: some 1500 bytes, and the list of supplementary groups (NGROUPS_MAX). */
-#define STATUS_MAX (1 << 20)
-
 #define NSEC_PER_SEC G_GUINT64_CONSTANT(1000000000)
 
 /* A thread as the last sample saw it. start_ticks tells it from one that got its number later. */
@@ -61,34 +58,16 @@ static Memory *memory_new(void)
 
 /* ---- the newest pid ---- */
 
-pid_t pv_status_nspid(const char *text, guint depth)
-{
-    static const char KEY[] = "\nNSpid:";
-    const char *cursor = strstr(text, KEY);
-    guint64 number = 0, next;
-    guint level = 0;
-
-    if (cursor == NULL)
-        return 0;
-    for (cursor += strlen(KEY); *cursor != '\n' && (depth == 0 || level < depth); level++) {
-        if (!pv_parse_u64(&cursor, &next))
-            break;
-        number = next;
-    }
-    if (depth == 0)
-        return (pid_t)level;
-    return level == depth && number <= G_MAXINT ? (pid_t)number : 0;
-}
-
+/* A thread's number in the pid namespace of a depth (1: ours), or how deep it is itself for 0. */
 static pid_t read_nspid(PvHost *host, pid_t tid, guint depth)
 {
-    g_autoptr(GString) text = g_string_new(NULL);
+    PvTaskPids pids;
     char path[32];
 
     g_snprintf(path, sizeof path, "%d/status", (int)tid);
-    if (pv_read_all_at(pv_host_procfs(host), path, text, STATUS_MAX) < 0)
+    if (!pv_task_pids_read(pv_host_procfs(host), path, &pids) || pids.levels < depth)
         return 0;
-    return pv_status_nspid(text->str, depth);
+    return depth == 0 ? (pid_t)pids.levels : pids.pids[depth - 1];
 }
 
 /* The newest thread stays the newest when it has ended: pids go up. */

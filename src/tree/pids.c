@@ -10,6 +10,7 @@
 
 #include "procview/fd.h"
 #include "procview/file.h"
+#include "procview/host.h"
 #include "procview/syscalls.h"
 
 #include <ctype.h>
@@ -26,9 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TEXT_BYTES_MAX   (64u << 20) /* the kernel has four million pids at most */
-#define STATUS_BYTES_MAX 16384
-#define LEVELS_MAX       33 /* pid namespaces nest 32 deep */
+#define TEXT_BYTES_MAX (64u << 20) /* the kernel has four million pids at most */
 
 /* More than any pid: the kernel says ESRCH. */
 #define NO_PID 2147483647
@@ -52,26 +51,17 @@ static void pid_space_clear(PidSpace *space)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PidSpace, pid_space_clear)
 
-/* The numbers of a thread, from our namespace inwards. Returns how many. */
-static guint read_levels(PvCgroupTree *tree, const char *path, pid_t levels[LEVELS_MAX])
+static gboolean read_pids(PvCgroupTree *tree, pid_t tid, PvTaskPids *ret_pids)
 {
-    char text[STATUS_BYTES_MAX];
-    const char *line;
-    guint n = 0;
+    char path[64];
 
-    if (pv_read_text_at(tree->procfs, path, text, sizeof text) < 0 ||
-        (line = strstr(text, "\nNSpid:")) == NULL)
-        return 0;
-    line += strlen("\nNSpid:");
-    while (n < LEVELS_MAX && (*line == '\t' || *line == ' ')) {
-        levels[n++] = (pid_t)strtol(line + 1, (char **)&line, 10);
-    }
-    return n;
+    snprintf(path, sizeof path, "%d/status", (int)tid);
+    return pv_task_pids_read(tree->procfs, path, ret_pids);
 }
 
 static int pid_space_open(PvCgroupTree *tree, const PvTreeCaller *caller, PidSpace *ret_space)
 {
-    pid_t levels[LEVELS_MAX];
+    PvTaskPids pids;
     char path[64];
 
     *ret_space = (PidSpace){.tree = tree, .fd = -1, .ino = caller->pidns};
@@ -86,9 +76,10 @@ static int pid_space_open(PvCgroupTree *tree, const PvTreeCaller *caller, PidSpa
         return 0;
     ret_space->is_slow = TRUE;
     ret_space->visible = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-    snprintf(path, sizeof path, "%d/status", (int)caller->tid);
-    ret_space->level = read_levels(tree, path, levels);
-    return ret_space->level > 1 ? 0 : -ESRCH;
+    if (!read_pids(tree, caller->tid, &pids) || pids.levels < 2)
+        return -ESRCH;
+    ret_space->level = pids.levels;
+    return 0;
 }
 
 /* Whether a namespace is this one, or a descendant of it. */
@@ -96,7 +87,7 @@ static gboolean is_inside(PidSpace *space, const char *ns_path)
 {
     pv_autofd int fd = openat(space->tree->procfs, ns_path, O_RDONLY | O_CLOEXEC);
 
-    for (guint i = 0; fd >= 0 && i < LEVELS_MAX; i++) {
+    for (guint i = 0; fd >= 0 && i < PV_PIDNS_LEVELS_MAX; i++) {
         struct stat st;
         int parent;
 
@@ -130,19 +121,18 @@ static gboolean is_visible(PidSpace *space, pid_t pid)
 /* A pid of ours in the space; 0 when it is not visible there. */
 static pid_t pid_outwards(PidSpace *space, pid_t pid)
 {
-    pid_t levels[LEVELS_MAX], there;
-    char path[64];
+    PvTaskPids pids;
 
     if (space->is_own || pid == 0)
         return pid;
     if (!space->is_slow) {
-        there = pv_sys_pid_in_pidns(space->fd, pid);
+        pid_t there = pv_sys_pid_in_pidns(space->fd, pid);
         return MAX(there, 0);
     }
-    snprintf(path, sizeof path, "%d/status", (int)pid);
-    if (!is_visible(space, pid) || read_levels(space->tree, path, levels) < space->level)
+    if (!is_visible(space, pid) || !read_pids(space->tree, pid, &pids) ||
+        pids.levels < space->level)
         return 0;
-    return levels[space->level - 1];
+    return pids.pids[space->level - 1];
 }
 
 /* ---- reading ---- */
@@ -345,14 +335,9 @@ static gboolean is_below(PvCgroupTree *tree, guint hierarchy, guint64 root_id, p
 /* The process of a thread: cgroup.procs takes any of its threads for all of them. */
 static pid_t process_of(PvCgroupTree *tree, pid_t tid)
 {
-    char path[64], text[STATUS_BYTES_MAX];
-    const char *line;
+    PvTaskPids pids;
 
-    snprintf(path, sizeof path, "%d/status", (int)tid);
-    if (pv_read_text_at(tree->procfs, path, text, sizeof text) < 0 ||
-        (line = strstr(text, "\nTgid:")) == NULL)
-        return 0;
-    return atoi(line + strlen("\nTgid:"));
+    return read_pids(tree, tid, &pids) ? pids.tgid : 0;
 }
 
 int pv_tree_pids_translate(PvCgroupTree *tree, const PvTreeCaller *writer, guint hierarchy,

@@ -21,11 +21,10 @@
 
 static void a_status_gives_the_parent_and_the_innermost_pid(void **state)
 {
-    PvProcPids pids;
+    PvTaskPids pids;
 
     (void)state;
-    assert_true(
-        pv_identify_status_parse("Name:\tNSpid:\nPPid:\t17\nNSpid:\t4711\t35\t1\nX:\t\n", &pids));
+    assert_true(pv_task_pids_parse("Name:\tNSpid:\nPPid:\t17\nNSpid:\t4711\t35\t1\nX:\t\n", &pids));
     assert_int_equal(pids.ppid, 17);
     assert_int_equal(pids.last_pid, 1);
     assert_int_equal(pids.levels, 3);
@@ -33,14 +32,31 @@ static void a_status_gives_the_parent_and_the_innermost_pid(void **state)
 
 static void a_malformed_status_is_refused(void **state)
 {
-    PvProcPids pids;
+    PvTaskPids pids;
 
     (void)state;
-    assert_false(pv_identify_status_parse("", &pids));
-    assert_false(pv_identify_status_parse("PPid:\t1\n", &pids));
-    assert_false(pv_identify_status_parse("PPid:\t1\nNSpid:\n", &pids));
-    assert_false(pv_identify_status_parse("PPid:\t1\nNSpid:\t12 x\n", &pids));
-    assert_false(pv_identify_status_parse("PPid:\t1\nNSpid:\t99999999999999999999\n", &pids));
+    assert_false(pv_task_pids_parse("", &pids));
+    assert_false(pv_task_pids_parse("PPid:\t1\n", &pids));
+    assert_false(pv_task_pids_parse("PPid:\t1\nNSpid:\n", &pids));
+    assert_false(pv_task_pids_parse("PPid:\t1\nNSpid:\t12 x\n", &pids));
+    assert_false(pv_task_pids_parse("PPid:\t1\nNSpid:\t99999999999999999999\n", &pids));
+}
+
+static void a_status_tells_the_process_and_every_number(void **state)
+{
+    g_autoptr(GString) deep = g_string_new("NSpid:");
+    PvTaskPids pids;
+
+    (void)state;
+    assert_true(pv_task_pids_parse("Tgid:\t4700\nPPid:\t17\nNSpid:\t4711\t35\n", &pids));
+    assert_int_equal(pids.tgid, 4700);
+    assert_int_equal(pids.pids[0], 4711);
+    assert_int_equal(pids.pids[1], 35);
+    for (guint i = 0; i < PV_PIDNS_LEVELS_MAX; i++)
+        g_string_append(deep, "\t7");
+    assert_true(pv_task_pids_parse(deep->str, &pids));
+    g_string_append(deep, "\t7"); /* more than the kernel nests */
+    assert_false(pv_task_pids_parse(deep->str, &pids));
 }
 
 static void time_offsets_may_be_negative_and_are_bounded(void **state)
@@ -885,6 +901,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_status_gives_the_parent_and_the_innermost_pid),
         cmocka_unit_test(a_malformed_status_is_refused),
+        cmocka_unit_test(a_status_tells_the_process_and_every_number),
         cmocka_unit_test(time_offsets_may_be_negative_and_are_bounded),
         cmocka_unit_test(the_cgroup_namespace_root_is_what_inside_cuts_off),
         cmocka_unit_test(a_cgroup_namespace_of_the_whole_hierarchy_does_not_hide_inits_cgroup),

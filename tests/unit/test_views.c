@@ -461,16 +461,25 @@ static void root_cgroup_is_not_sampled(void **state)
     assert_int_equal(pv_sampler_sample(world->host, &world->container, 0), -ENODATA);
 }
 
+static pid_t nspid(const char *text, guint depth)
+{
+    PvTaskPids pids;
+
+    if (!pv_task_pids_parse(text, &pids) || pids.levels < depth)
+        return 0;
+    return depth == 0 ? (pid_t)pids.levels : pids.pids[depth - 1];
+}
+
 static void nspid_is_that_of_the_asked_depth(void **state G_GNUC_UNUSED)
 {
     const char *text = "Name:\tNSpid:\nNStgid:\t9\t9\t9\nNSpid:\t812\t45\t1\nNSpgid:\t1\n";
-    assert_int_equal(pv_status_nspid(text, 1), 812);
-    assert_int_equal(pv_status_nspid(text, 2), 45);
-    assert_int_equal(pv_status_nspid(text, 3), 1);
-    assert_int_equal(pv_status_nspid(text, 4), 0);
-    assert_int_equal(pv_status_nspid(text, 0), 3);
-    assert_int_equal(pv_status_nspid("Name:\tx\n", 1), 0);
-    assert_int_equal(pv_status_nspid("\nNSpid:\t99999999999\n", 1), 0);
+    assert_int_equal(nspid(text, 1), 812);
+    assert_int_equal(nspid(text, 2), 45);
+    assert_int_equal(nspid(text, 3), 1);
+    assert_int_equal(nspid(text, 4), 0);
+    assert_int_equal(nspid(text, 0), 3);
+    assert_int_equal(nspid("Name:\tx\n", 1), 0);
+    assert_int_equal(nspid("\nNSpid:\t99999999999\n", 1), 0);
 }
 
 static void sampler_thread_stops_at_once(void **state)
