@@ -157,10 +157,7 @@ int pv_cmd_ps(int argc, char **argv)
         return PV_EXIT_FAILED;
     }
     if (geteuid() != 0)
-        pv_cli_error("ps", "processes of other users cannot be looked at: to see their containers "
-                           "this needs root");
-    list(&context, exact, json);
-    if (geteuid() != 0)
         pv_cli_error("ps", "only root can see the containers of others");
+    list(&context, exact, json);
     return PV_EXIT_OK;
 }

@@ -21,8 +21,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define WRITE_BYTES_MAX (128 * 1024)
-
 static PvCgroupTree *tree_of(fuse_req_t req)
 {
     return ((PvServer *)fuse_req_userdata(req))->cgroup_tree;
@@ -275,7 +273,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     /* A read without an owner would fill the page cache, which all containers share. */
     r = fi->lock_owner == 0 ? -EINVAL
                             : pv_cgroup_tree_read(tree_of(req), &request, fi->fh,
-                                                  MIN(size, WRITE_BYTES_MAX), offset, text);
+                                                  MIN(size, PV_FUSE_PIECE_BYTES), offset, text);
     if (r < 0)
         fuse_reply_err(req, -r);
     else
@@ -324,7 +322,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 {
     PvCgroupRequest request = request_of(req);
     g_autoptr(GString) out = g_string_sized_new(4096);
-    DirText text = {.req = req, .out = out, .room = MIN(size, WRITE_BYTES_MAX)};
+    DirText text = {.req = req, .out = out, .room = MIN(size, PV_FUSE_PIECE_BYTES)};
     int r;
 
     (void)ino;
@@ -377,11 +375,8 @@ static void notify_poller(guint64 poller, gpointer data)
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
     (void)userdata;
-    conn->max_write = WRITE_BYTES_MAX;
-    conn->want =
-        conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC);
-    conn->max_background = 256;
-    conn->congestion_threshold = 192;
+    pv_server_negotiate(conn,
+                        FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC);
 }
 
 static const struct fuse_lowlevel_ops operations = {

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+struct fuse_conn_info;
 struct fuse_session;
 struct fuse_lowlevel_ops;
 
@@ -48,6 +49,13 @@ struct PvServer {
     gint stopping; /* atomic */
     gint gone;     /* atomic: on_gone was called */
 };
+
+/* The largest piece of a read, and of a write. Later workers go by what the first has negotiated.
+ */
+#define PV_FUSE_PIECE_BYTES (128 * 1024)
+
+/* What is asked of the kernel. capabilities: FUSE_CAP_… that are wanted where there are. */
+void pv_server_negotiate(struct fuse_conn_info *conn, unsigned int capabilities);
 
 /* A server with these callbacks, and nothing behind them yet. fuse_fd: owned by it (also when this
  * fails). */

@@ -19,10 +19,9 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#define KEEP_SECONDS    3600.0       /* how long the kernel may keep what never changes */
-#define WRITE_BYTES_MAX (128 * 1024) /* bounds reads too */
+#define KEEP_SECONDS 3600.0 /* how long the kernel may keep what never changes */
 
-G_STATIC_ASSERT(PV_SHARED_REQUEST_BYTES >= WRITE_BYTES_MAX + 8192);
+G_STATIC_ASSERT(PV_SHARED_REQUEST_BYTES >= PV_FUSE_PIECE_BYTES + 8192);
 
 static PvServer *server_of(fuse_req_t req)
 {
@@ -286,8 +285,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     if (offset < 0 || fi->lock_owner == 0)
         r = -EINVAL;
     else
-        r = get_text(req, ino, fi->fh, (gsize)offset, MIN(size, WRITE_BYTES_MAX), make_file_text,
-                     text, &at);
+        r = get_text(req, ino, fi->fh, (gsize)offset, MIN(size, PV_FUSE_PIECE_BYTES),
+                     make_file_text, text, &at);
     if (r < 0)
         fuse_reply_err(req, -r);
     else
@@ -376,11 +375,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
     (void)userdata;
-    conn->max_write = WRITE_BYTES_MAX;
-    conn->want = conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS);
-    /* RELEASEs of many readers that close at once. */
-    conn->max_background = 256;
-    conn->congestion_threshold = 192;
+    pv_server_negotiate(conn, FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS);
 }
 
 /* Those that are not here are answered ENOSYS: the kernel sends them once (FLUSH, POLL), or not on

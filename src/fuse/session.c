@@ -52,6 +52,15 @@ static ssize_t io_read(int fd, void *buf, size_t size, void *userdata)
     return read(fd, buf, size);
 }
 
+void pv_server_negotiate(struct fuse_conn_info *conn, unsigned int capabilities)
+{
+    conn->max_write = PV_FUSE_PIECE_BYTES;
+    conn->want = conn->capable & capabilities;
+    /* RELEASEs of many readers that close at once. */
+    conn->max_background = 256;
+    conn->congestion_threshold = 192;
+}
+
 PvServer *pv_server_new_empty(const PvServerOptions *options,
                               const struct fuse_lowlevel_ops *operations, gsize size, int fuse_fd,
                               GError **error)
