@@ -224,7 +224,7 @@ int pv_serve_as_worker(const PvConfig *config, gboolean is_safe)
     pv_drop_privileges(config->is_cgroup_tree);
     status = prepare(&self);
     if (status != 0)
-        return status;
+        _exit(status); /* what runs at exit, a leak checker first, may not do all it wants here */
     tell_supervisor(PV_MESSAGE_READY);
     if (!wait_for_go(&self))
         _exit(EXIT_SUCCESS);

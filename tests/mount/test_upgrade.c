@@ -73,12 +73,15 @@ static gboolean runs_file(pid_t pid, const char *path)
 /* The worker that serves may be another one again a moment later. */
 static void wait_until_all_run(PvtDaemon *daemon, const char *path)
 {
+    g_autofree char *log = NULL;
+
     for (guint i = 0; i < pvt_timeout_msec(10000) / 5; i++) {
         if (runs_file(daemon->pid, path) && runs_file(pvt_daemon_worker(daemon), path))
             return;
         pvt_sleep_msec(5);
     }
-    pvt_fail("the old program goes on");
+    log = pvt_daemon_log(daemon);
+    pvt_fail("the old program goes on:\n%s", log);
 }
 
 static void wait_for_log(PvtDaemon *daemon, const char *part)
