@@ -108,8 +108,10 @@ static void test_memory_answers_as_the_kernel(void **state)
 static void test_pids_answers_as_the_kernel(void **state)
 {
     (void)state;
-    if (!is_v1())
-        return; /* one hierarchy has it all */
+    if (!is_v1()) {
+        print_message("skip: pids has no hierarchy of its own\n");
+        return;
+    }
     compare_hierarchy("pids");
 }
 
@@ -323,6 +325,96 @@ static void test_names_lead_nowhere_else(void **state)
     output = (g_free(output),
               pvt_run(neighbour, "rmdir %s/secret; ls -d %s/*/ 2>&1 | wc -l", base, base));
     pvt_container_stop(neighbour);
+    pvt_container_stop(container);
+    pvt_daemon_stop(daemon);
+}
+
+/* Links of another file system, absolute and relative, through the tree and up again. */
+static void test_symlinks_lead_nowhere_else(void **state)
+{
+    PvtDaemon *daemon = start_daemon();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "c1"), *beside = pvt_cgroup_new(NULL, "c10");
+    PvtContainer *container = pvt_container_start(daemon, cgroup, 0);
+    PvtContainer *neighbour = pvt_container_start(daemon, beside, 0);
+    g_autofree char *base = tree_path(daemon, pids_hierarchy()), *links = pvt_path("links");
+    g_autofree char *output = NULL;
+
+    (void)state;
+    g_free(pvt_run(neighbour, "mkdir %s/secret", base));
+    output = pvt_run(
+        container,
+        "B=%s; mkdir %s && cd %s && mkdir $B/mine && ln -s $B whole && "
+        "ln -s $(realpath --relative-to=. $B) relative && ln -s whole/.. up && "
+        "ln -s relative/mine/../.. through && ln -s whole/mine/../../.. top && "
+        "for at in whole relative up through top; do find $at/ -xdev -name secret; "
+        "  cd $at/ && "
+        "  find /proc/self/cwd/ /proc/self/cwd/.. -xdev -name secret; cd - >/dev/null; done; "
+        "for to in / .. ../mine; do ln -s $to $B/link 2>/dev/null && echo made; done; "
+        "ls -d whole/mine relative/mine; rmdir $B/mine && echo end",
+        base, links, links);
+    assert_string_equal(output, "relative/mine\nwhole/mine\nend\n");
+    g_free(pvt_run(neighbour, "rmdir %s/secret", base));
+    pvt_container_stop(neighbour);
+    pvt_container_stop(container);
+    pvt_daemon_stop(daemon);
+}
+
+/* As cpu,cpuacct has on most v1 hosts; made of controllers that are not in use on this one. */
+static void test_controllers_of_one_hierarchy_are_links_to_it(void **state)
+{
+    g_autofree char *real = pvt_path("net"), *own = g_build_filename(real, "c1", NULL);
+    g_autofree char *procs = g_build_filename(own, "cgroup.procs", NULL), *output = NULL;
+    PvtDaemon *daemon;
+    PvtContainer *container;
+    FILE *file;
+
+    (void)state;
+    assert_int_equal(g_mkdir_with_parents(real, 0755), 0);
+    if (mount("none", real, "cgroup", 0, "net_cls,net_prio") < 0) {
+        print_message("skip: net_cls and net_prio cannot be had on v1: %s\n", g_strerror(errno));
+        return;
+    }
+    daemon = start_daemon();
+    container = pvt_container_start(daemon, pvt_cgroup_new(NULL, "c1"), 0);
+    assert_int_equal(mkdir(own, 0755), 0);
+    file = fopen(procs, "we");
+    assert_non_null(file);
+    fprintf(file, "%d", (int)container->init_pid);
+    assert_int_equal(fclose(file), 0);
+    output =
+        pvt_run(container,
+                "cd %s/cgroup && readlink net_cls net_prio && cd net_prio && mkdir x && "
+                "ls -d ../net_cls/x ../net_cls,net_prio/x && cat ../net_cls/x/net_prio.prioidx "
+                ">/dev/null && rmdir ../net_cls/x && grep -cx 1 cgroup.procs",
+                daemon->mountpoint);
+    pvt_container_stop(container);
+    pvt_daemon_stop(daemon);
+    for (guint i = 0; i < 500 && rmdir(own) < 0 && errno == EBUSY; i++)
+        pvt_sleep_msec(10);
+    pvt_sleep_msec(500); /* until what is removed is gone: else the hierarchy stays */
+    assert_int_equal(umount2(real, MNT_DETACH), 0);
+    assert_string_equal(output, "net_cls,net_prio\nnet_cls,net_prio\n"
+                                "../net_cls,net_prio/x\n../net_cls/x\n1\n");
+}
+
+/* Their status is longer than a page. */
+static void test_processes_with_many_groups_are_seen_and_moved(void **state)
+{
+    PvtDaemon *daemon = start_daemon();
+    PvtContainer *container = pvt_container_start(daemon, pvt_cgroup_new(NULL, "c1"), 0);
+    g_autofree char *base = tree_path(daemon, pids_hierarchy());
+    g_autofree char *output = NULL;
+
+    (void)state;
+    output = pvt_run(container,
+                     "cd %s; mkdir x; python3 -c 'import os, signal\n"
+                     "os.setgroups([1000000000 + i for i in range(20000)])\n"
+                     "os.close(1)\nsignal.pause()' & sleep 0.5; until [ $(grep Groups "
+                     "/proc/$!/status | wc -c) -gt 100000 ]; do sleep 0.1; done; "
+                     "grep -cx $! cgroup.procs; echo $! >x/cgroup.procs && grep -cx $! "
+                     "x/cgroup.procs; kill $!; wait $! 2>/dev/null; rmdir x && echo end",
+                     base);
+    assert_string_equal(output, "1\n1\nend\n");
     pvt_container_stop(container);
     pvt_daemon_stop(daemon);
 }
@@ -730,6 +822,9 @@ int main(void)
         cmocka_unit_test(test_root_stays_when_init_moves_below_it),
         cmocka_unit_test(test_systemds_way_of_using_it),
         cmocka_unit_test(test_names_lead_nowhere_else),
+        cmocka_unit_test(test_symlinks_lead_nowhere_else),
+        cmocka_unit_test(test_controllers_of_one_hierarchy_are_links_to_it),
+        cmocka_unit_test(test_processes_with_many_groups_are_seen_and_moved),
         cmocka_unit_test(test_processes_of_others_cannot_be_moved),
         cmocka_unit_test(test_descriptors_given_away_open_nothing_new),
         cmocka_unit_test(test_two_containers_with_the_same_names),
