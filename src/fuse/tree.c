@@ -1,48 +1,19 @@
 /* The tree that is served, see tree.h. */
 #include "tree.h"
 
+#include "layout.h"
 #include "sys_cpu.h"
 #include "sys_numa.h"
 
-#include "procview/error.h"
-#include "procview/file.h"
-
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/vfs.h>
 #include <time.h>
 
-#define CPU_PATH        "sys/devices/system/cpu"
-#define NUMA_PATH       "sys/devices/system/node"
-#define CONTAINERS_PATH "containers"
-#define CGROUP_PATH     "cgroup" /* an empty directory: the cgroup tree is mounted there */
-
 /* What the cgroup tree calls the tree of a container, from containers/NAME. */
-#define CGROUP_LINK_FORMAT "../../" CGROUP_PATH "/.container:%s"
+#define CGROUP_LINK_FORMAT "../../" PV_LAYOUT_CGROUP_PATH "/.container:%s"
 
 #define PROC_BLOCK_BYTES 16384 /* st_blksize: stdio reads a whole file at once */
-#define PAGE_BYTES       4096  /* st_size of every file of sysfs */
-#define PROC_BYTES_MIN   8192  /* the least st_size of a file of proc */
-#define PROC_BYTES_MAX   (4 * 1024 * 1024)
-#define ROWS_MAX         256
-
-/* What a directory shows besides what the table puts there. */
-typedef enum { EXTRA_NONE, EXTRA_CPU, EXTRA_NUMA, EXTRA_CONTAINERS, EXTRA_CGROUP } Extra;
-
-typedef struct {
-    char *name;
-    PvNode node;
-} Child;
-
-typedef struct {
-    char *path; /* "" is the root */
-    PvNode node;
-    Extra extra;
-    GPtrArray *children; /* of Child */
-} Dir;
 
 struct PvTree {
     PvHost *host;
@@ -50,151 +21,12 @@ struct PvTree {
     PvViews *views;
     PvSysCpu *sys_cpu;   /* NULL: this host has none */
     PvSysNuma *sys_numa; /* NULL: this host has none */
-    GHashTable *dirs;    /* the node's value -> Dir */
-    GHashTable *by_path; /* Dir.path -> Dir */
-    Dir *root;
-    struct timespec start;      /* the time of every file */
-    struct stat pidns;          /* of the daemon's own pid namespace */
-    off_t file_bytes[ROWS_MAX]; /* st_size by a row's number */
-    mode_t file_mode[ROWS_MAX]; /* the same of its permissions */
-    gboolean shows_host;        /* to everybody */
-    const gint32 *host_switch;  /* the same while it is not 0; NULL: there is none */
+    PvLayout *layout;
+    struct timespec start;     /* the time of every file */
+    struct stat pidns;         /* of the daemon's own pid namespace */
+    gboolean shows_host;       /* to everybody */
+    const gint32 *host_switch; /* the same while it is not 0; NULL: there is none */
 };
-
-/* ---- building ---- */
-
-static void child_free(gpointer data)
-{
-    Child *child = data;
-
-    g_free(child->name);
-    g_free(child);
-}
-
-static void dir_free(gpointer data)
-{
-    Dir *dir = data;
-
-    g_ptr_array_unref(dir->children);
-    g_free(dir->path);
-    g_free(dir);
-}
-
-static void add_child(Dir *dir, const char *path, const PvNode *node)
-{
-    const char *slash = strrchr(path, '/');
-    Child *child = g_new0(Child, 1);
-
-    child->name = g_strdup(slash != NULL ? slash + 1 : path);
-    child->node = *node;
-    g_ptr_array_add(dir->children, child);
-}
-
-/* The directory of a path, made with those above it when it is missing. */
-static Dir *add_dir(PvTree *tree, const char *path, GError **error)
-{
-    Dir *dir = g_hash_table_lookup(tree->by_path, path);
-    g_autofree char *parent_path = NULL;
-    const char *slash = strrchr(path, '/');
-    Dir *parent = NULL;
-    PvNode node = {.kind = PV_NODE_ROOT, .value = PV_NODE_ROOT_VALUE};
-
-    if (dir != NULL)
-        return dir;
-    if (path[0] != '\0') {
-        parent_path = g_strndup(path, slash != NULL ? (gsize)(slash - path) : 0);
-        parent = add_dir(tree, parent_path, error);
-        if (parent == NULL)
-            return NULL;
-        node.kind = PV_NODE_DIR;
-        node.value = pv_node_hash(path, PV_NODE_VALUE_BITS);
-    }
-    if (path[0] != '\0' && g_hash_table_contains(tree->dirs, GUINT_TO_POINTER(node.value))) {
-        pv_error_set(error, PV_ERROR_INVALID, "%s: two directories have one inode number", path);
-        return NULL;
-    }
-    dir = g_new0(Dir, 1);
-    dir->path = g_strdup(path);
-    dir->node = node;
-    dir->children = g_ptr_array_new_with_free_func(child_free);
-    g_hash_table_insert(tree->by_path, dir->path, dir);
-    if (parent != NULL) {
-        g_hash_table_insert(tree->dirs, GUINT_TO_POINTER(node.value), dir);
-        add_child(parent, path, &node);
-    }
-    return dir;
-}
-
-static gboolean add_rows(PvTree *tree, GError **error)
-{
-    for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
-        g_autofree char *parent_path = g_path_get_dirname(row->path);
-        PvNode node = {.kind = PV_NODE_ROW, .value = row->number};
-        Dir *dir;
-
-        if (row->is_optional && !pv_row_is_on_host(row, tree->host))
-            continue;
-        dir = add_dir(tree, parent_path, error);
-        if (dir == NULL)
-            return FALSE;
-        add_child(dir, row->path, &node);
-    }
-    return TRUE;
-}
-
-static gboolean add_extra(PvTree *tree, const char *path, Extra extra, GError **error)
-{
-    Dir *dir = add_dir(tree, path, error);
-
-    if (dir == NULL)
-        return FALSE;
-    dir->extra = extra;
-    return TRUE;
-}
-
-/*
- * The st_size of the rows: whole pages that hold the host's own text, and so any container's.
- *
- * procfs has 0. But since Linux 6.5 sendfile(2) on a FUSE file looks at the size before all else:
- * with 0 busybox cat, and whoever else copies so, would print nothing; with a size it is told that
- * this file cannot be sent (op_read), and reads. Programs that take the size for the length of the
- * text (node, tail) lose nothing by one that is too large, if it is little.
- */
-static void measure_rows(PvTree *tree)
-{
-    g_autoptr(GString) text = g_string_new(NULL);
-
-    for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
-        off_t bytes = PAGE_BYTES;
-        g_assert(row->number < ROWS_MAX);
-        if (g_str_has_prefix(row->path, "proc/")) {
-            g_string_truncate(text, 0);
-            /* One that this kernel does not have is served all the same. */
-            (void)pv_read_all_at(pv_host_procfs(tree->host), row->host_path + strlen("proc/"), text,
-                                 PROC_BYTES_MAX);
-            bytes =
-                MAX((off_t)(text->len + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES, PROC_BYTES_MIN);
-        }
-        tree->file_bytes[row->number] = bytes;
-    }
-}
-
-/* The permissions of the rows: those of this kernel's own files, which differ between versions. */
-static void look_at_modes(PvTree *tree)
-{
-    int procfs = pv_host_procfs(tree->host);
-    struct statfs fs;
-    gboolean is_kernels = fstatfs(procfs, &fs) == 0 && (glong)fs.f_type == PROC_SUPER_MAGIC;
-
-    for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
-        struct stat st;
-        gboolean is_seen =
-            is_kernels && g_str_has_prefix(row->path, "proc/") &&
-            fstatat(procfs, row->host_path + strlen("proc/"), &st, AT_SYMLINK_NOFOLLOW) == 0;
-
-        tree->file_mode[row->number] = is_seen ? st.st_mode & 0777 : row->mode & 0777;
-    }
-}
 
 PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GError **error)
 {
@@ -203,22 +35,13 @@ PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GErr
     tree->host = host;
     tree->containers = containers;
     tree->views = views;
-    tree->by_path = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, dir_free);
-    tree->dirs = g_hash_table_new(NULL, NULL);
     clock_gettime(CLOCK_REALTIME, &tree->start);
     if (fstatat(pv_host_procfs(host), "self/ns/pid", &tree->pidns, 0) < 0)
         memset(&tree->pidns, 0, sizeof tree->pidns);
-    measure_rows(tree);
-    look_at_modes(tree);
     tree->sys_cpu = pv_sys_cpu_new(host);
     tree->sys_numa = pv_sys_numa_new(host);
-
-    tree->root = add_dir(tree, "", error);
-    if (tree->root == NULL || !add_rows(tree, error) ||
-        (tree->sys_cpu != NULL && !add_extra(tree, CPU_PATH, EXTRA_CPU, error)) ||
-        (tree->sys_numa != NULL && !add_extra(tree, NUMA_PATH, EXTRA_NUMA, error)) ||
-        !add_extra(tree, CONTAINERS_PATH, EXTRA_CONTAINERS, error) ||
-        !add_extra(tree, CGROUP_PATH, EXTRA_CGROUP, error))
+    tree->layout = pv_layout_new(host, tree->sys_cpu != NULL, tree->sys_numa != NULL, error);
+    if (tree->layout == NULL)
         return NULL;
     return g_steal_pointer(&tree);
 }
@@ -249,8 +72,7 @@ void pv_tree_free(PvTree *tree)
 {
     if (tree == NULL)
         return;
-    g_hash_table_unref(tree->dirs);
-    g_hash_table_unref(tree->by_path);
+    pv_layout_free(tree->layout);
     pv_sys_cpu_free(tree->sys_cpu);
     pv_sys_numa_free(tree->sys_numa);
     g_free(tree);
@@ -258,31 +80,13 @@ void pv_tree_free(PvTree *tree)
 
 /* ---- nodes ---- */
 
-static Dir *dir_of(PvTree *tree, const PvNode *node)
-{
-    if (node->kind == PV_NODE_ROOT)
-        return tree->root;
-    return node->kind == PV_NODE_DIR
-               ? g_hash_table_lookup(tree->dirs, GUINT_TO_POINTER(node->value))
-               : NULL;
-}
-
 /* containers/ and the place of the cgroup tree are in the root of the mount, not in that of a
  * container. */
-static gboolean is_visible(const PvNode *directory, const PvNode *child, const Dir *child_dir)
+static gboolean is_visible(const PvNode *directory, const PvNode *child,
+                           const PvLayoutDir *child_dir)
 {
     return !(directory->container_id != 0 && child->kind == PV_NODE_DIR && child_dir != NULL &&
-             (child_dir->extra == EXTRA_CONTAINERS || child_dir->extra == EXTRA_CGROUP));
-}
-
-static const Child *find_child(const Dir *dir, const char *name)
-{
-    for (guint i = 0; i < dir->children->len; i++) {
-        const Child *child = g_ptr_array_index(dir->children, i);
-        if (strcmp(child->name, name) == 0)
-            return child;
-    }
-    return NULL;
+             (child_dir->extra == PV_EXTRA_CONTAINERS || child_dir->extra == PV_EXTRA_CGROUP));
 }
 
 /* The operator: root, in the pid namespace of the daemon. */
@@ -424,13 +228,12 @@ static int stat_node(PvTree *tree, const PvCaller *caller, const PvNode *node,
         const PvRow *row = pv_row_by_number(node->value);
         if (row == NULL)
             return -ESTALE;
-        st.st_mode = S_IFREG | tree->file_mode[row->number];
-        st.st_size = tree->file_bytes[row->number];
+        pv_layout_stat_row(tree->layout, row->number, &st);
     } else {
-        const Dir *dir = dir_of(tree, node);
+        const PvLayoutDir *dir = pv_layout_dir(tree->layout, node);
         if (dir == NULL)
             return -ESTALE;
-        st.st_mode = S_IFDIR | (dir->extra == EXTRA_CONTAINERS ? 0500 : 0555);
+        st.st_mode = S_IFDIR | (dir->extra == PV_EXTRA_CONTAINERS ? 0500 : 0555);
     }
     if (r < 0)
         return r;
@@ -530,10 +333,10 @@ static int lookup_cgroup_link(PvTree *tree, const PvCaller *caller, const PvNode
 int pv_tree_lookup(PvTree *tree, const PvCaller *caller, guint64 parent, const char *name,
                    PvTreeEntry *ret_entry)
 {
-    const Child *child;
+    const PvLayoutChild *child;
     PvNode parent_node, node;
     struct stat st;
-    Dir *dir, *child_dir;
+    const PvLayoutDir *dir, *child_dir;
     int r;
 
     ret_entry->differs = FALSE;
@@ -542,22 +345,22 @@ int pv_tree_lookup(PvTree *tree, const PvCaller *caller, guint64 parent, const c
     if (is_sysfs_node(&parent_node))
         return lookup_sysfs(tree, caller, &parent_node, TRUE, is_numa_node(&parent_node), name,
                             ret_entry);
-    dir = dir_of(tree, &parent_node);
+    dir = pv_layout_dir(tree->layout, &parent_node);
     if (dir == NULL)
         return parent_node.kind == PV_NODE_ROW ? -ENOTDIR : -ESTALE;
-    if (dir->extra == EXTRA_CONTAINERS)
+    if (dir->extra == PV_EXTRA_CONTAINERS)
         return lookup_container(tree, caller, name, ret_entry);
 
-    if (has_cgroup_link(&parent_node) && strcmp(name, CGROUP_PATH) == 0)
+    if (has_cgroup_link(&parent_node) && strcmp(name, PV_LAYOUT_CGROUP_PATH) == 0)
         return lookup_cgroup_link(tree, caller, &parent_node, ret_entry);
-    child = find_child(dir, name);
-    if (child == NULL && (dir->extra == EXTRA_CPU || dir->extra == EXTRA_NUMA))
-        return lookup_sysfs(tree, caller, &parent_node, FALSE, dir->extra == EXTRA_NUMA, name,
+    child = pv_layout_find(dir, name);
+    if (child == NULL && (dir->extra == PV_EXTRA_CPU || dir->extra == PV_EXTRA_NUMA))
+        return lookup_sysfs(tree, caller, &parent_node, FALSE, dir->extra == PV_EXTRA_NUMA, name,
                             ret_entry);
-    child_dir = child != NULL ? dir_of(tree, &child->node) : NULL;
+    child_dir = child != NULL ? pv_layout_dir(tree->layout, &child->node) : NULL;
     if (child == NULL || !is_visible(&parent_node, &child->node, child_dir))
         return -ENOENT;
-    if (child_dir != NULL && child_dir->extra == EXTRA_CONTAINERS) {
+    if (child_dir != NULL && child_dir->extra == PV_EXTRA_CONTAINERS) {
         ret_entry->differs = TRUE;
         if (!is_operator(tree, caller))
             return -ENOENT;
@@ -631,7 +434,7 @@ int pv_tree_render(PvTree *tree, PvContainer *container, guint64 ino, GString *o
 /* ---- listing ---- */
 
 typedef struct {
-    const Dir *dir; /* names in the table go before those of sysfs; NULL below it */
+    const PvLayoutDir *dir; /* names in the table go before those of sysfs; NULL below it */
     guint32 container_id;
     PvTreeListFunc func;
     gpointer data;
@@ -642,7 +445,7 @@ static void list_sysfs_entry(const char *name, const PvNode *node, mode_t mode, 
     const Listing *listing = data;
     PvNode child = *node;
 
-    if (listing->dir != NULL && find_child(listing->dir, name) != NULL)
+    if (listing->dir != NULL && pv_layout_find(listing->dir, name) != NULL)
         return;
     child.container_id = listing->container_id;
     listing->func(name, pv_node_encode(&child), mode, listing->data);
@@ -684,16 +487,16 @@ static int list_containers(PvTree *tree, const PvCaller *caller, const Listing *
     return 0;
 }
 
-static void list_children(PvTree *tree, const PvCaller *caller, const Dir *dir,
+static void list_children(PvTree *tree, const PvCaller *caller, const PvLayoutDir *dir,
                           const PvNode *directory, const Listing *listing)
 {
     for (guint i = 0; i < dir->children->len; i++) {
-        const Child *child = g_ptr_array_index(dir->children, i);
-        const Dir *child_dir = dir_of(tree, &child->node);
+        const PvLayoutChild *child = g_ptr_array_index(dir->children, i);
+        const PvLayoutDir *child_dir = pv_layout_dir(tree->layout, &child->node);
         PvNode node = child->node;
 
         if (!is_visible(directory, &child->node, child_dir) ||
-            (child_dir != NULL && child_dir->extra == EXTRA_CONTAINERS &&
+            (child_dir != NULL && child_dir->extra == PV_EXTRA_CONTAINERS &&
              !is_operator(tree, caller)))
             continue;
         node.container_id = directory->container_id;
@@ -706,7 +509,7 @@ int pv_tree_list(PvTree *tree, const PvCaller *caller, PvContainer *container, g
                  PvTreeListFunc func, gpointer data)
 {
     Listing listing = {.func = func, .data = data};
-    const Dir *dir;
+    const PvLayoutDir *dir;
     PvNode node;
 
     if (!pv_node_decode(ino, &node))
@@ -714,18 +517,18 @@ int pv_tree_list(PvTree *tree, const PvCaller *caller, PvContainer *container, g
     listing.container_id = node.container_id;
     if (is_sysfs_node(&node))
         return list_sysfs(tree, container, &node, is_numa_node(&node), &listing);
-    dir = dir_of(tree, &node);
+    dir = pv_layout_dir(tree->layout, &node);
     if (dir == NULL)
         return node.kind == PV_NODE_ROW ? -ENOTDIR : -ESTALE;
-    if (dir->extra == EXTRA_CONTAINERS)
+    if (dir->extra == PV_EXTRA_CONTAINERS)
         return list_containers(tree, caller, &listing);
     list_children(tree, caller, dir, &node, &listing);
     if (has_cgroup_link(&node)) {
         PvNode link = cgroup_link_of(&node);
-        func(CGROUP_PATH, pv_node_encode(&link), S_IFLNK, data);
+        func(PV_LAYOUT_CGROUP_PATH, pv_node_encode(&link), S_IFLNK, data);
     }
     listing.dir = dir;
-    if (dir->extra == EXTRA_CPU || dir->extra == EXTRA_NUMA)
-        return list_sysfs(tree, container, NULL, dir->extra == EXTRA_NUMA, &listing);
+    if (dir->extra == PV_EXTRA_CPU || dir->extra == PV_EXTRA_NUMA)
+        return list_sysfs(tree, container, NULL, dir->extra == PV_EXTRA_NUMA, &listing);
     return 0;
 }
