@@ -124,7 +124,7 @@ static void test_processes_of_a_large_container(void **state)
 
     (void)state;
     g_autofree char *ready = pvt_run(container,
-                                     "%s %u >%s/ready & while ! grep . %s/ready; do sleep 0.1; "
+                                     "%s %u >%s/ready & while ! grep -s . %s/ready; do sleep 0.1; "
                                      "done",
                                      own_path, n, daemon->base, daemon->base);
     assert_string_equal(ready, "ready\n");
