@@ -70,6 +70,8 @@ views_of='grep -c fuse.procview /proc/self/mountinfo'
 config "c['process']['args'][2] = '$views_of'"
 mounts=$(run)
 ok "every row is mounted ($mounts mounts)" [ "$mounts" -ge 13 ]
+config "c['process']['args'][2] = 'grep fuse.procview /proc/self/mountinfo | grep -vc \" ro,nosuid,nodev,noexec\"; true'"
+equal "all of them read-only, nosuid, nodev and noexec" "$(run)" 0
 config ''
 contains "the bundle in the working directory" \
     "$(cd "$bundle" && wrapped run "pv-bundle-$$")" " 262144 "

@@ -26,7 +26,7 @@
 #define NAMESPACES "\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"mount\"}]}"
 #define ADDED_MOUNT                                                                                \
     "{\"destination\":\"/proc/meminfo\",\"type\":\"bind\",\"source\":\"/v/proc/meminfo\","         \
-    "\"options\":[\"bind\",\"ro\",\"nosuid\",\"nodev\",\"noexec\"]}"
+    "\"options\":[\"bind\"]}"
 #define ADDED_HOOK                                                                                 \
     "{\"path\":\"/usr/procview-hook\",\"args\":[\"procview-hook\",\"createContainer\","            \
     "\"--views\",\"/v\"],\"timeout\":30}"
