@@ -53,6 +53,11 @@ guint pvt_timeout_msec(guint msec)
     return msec * (guint)CLAMP(factor != NULL ? atoi(factor) : 1, 1, 100);
 }
 
+guint pvt_slow(guint factor)
+{
+    return pvt_timeout_msec(1) > 1 ? factor : 1;
+}
+
 char *pvt_path(const char *name)
 {
     return g_strdup_printf("/tmp/%s/%s", prefix, name);

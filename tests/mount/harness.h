@@ -55,6 +55,9 @@ int pvt_run_tests(const struct CMUnitTest *tests, gsize n_tests, CMFixtureFuncti
 /* Time limits are for a fast machine; $PV_TEST_SLOW multiplies them. In ms. */
 guint pvt_timeout_msec(guint msec);
 
+/* The factor on a machine that is slow (PV_TEST_SLOW), else 1. */
+guint pvt_slow(guint factor);
+
 /* For a process that a test forks: it dies with its parent, and blocks no signal. Call it first.
  * parent  as the child sees it; 0: it is outside of the child's pid namespace */
 void pvt_child_setup(pid_t parent);

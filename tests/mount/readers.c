@@ -374,11 +374,6 @@ void pvt_expect_ends(PvtDaemon *daemon)
     pvt_daemon_expect(daemon, "kernel's own file");
 }
 
-guint pvt_slow(guint factor)
-{
-    return pvt_timeout_msec(1) > 1 ? factor : 1;
-}
-
 pid_t pvt_wait_for_worker(PvtDaemon *daemon, pid_t not_this_one)
 {
     for (guint i = 0; i < pvt_timeout_msec(10000) / 2; i++) {

@@ -56,8 +56,5 @@ void pvt_kill_at_random(PvtReaders *run, guint n);
 /* The worker that serves now, once it is another one than this (0: whichever). */
 pid_t pvt_wait_for_worker(PvtDaemon *daemon, pid_t not_this_one);
 
-/* The factor on a machine that is slow (PV_TEST_SLOW), else 1. */
-guint pvt_slow(guint factor);
-
 /* What is done to the daemon in these tests may be in its log. */
 void pvt_expect_ends(PvtDaemon *daemon);
