@@ -39,8 +39,9 @@ G_NORETURN void pv_launch_init(const PvLaunchChild *child);
 /* Report what failed to the launcher, and end with the exit status. */
 G_NORETURN void pv_launch_child_fail(const PvLaunchChild *child, int status, const char *text);
 
-/* Wait for PV_MESSAGE_GO; without the launcher, end. */
-void pv_launch_child_wait(const PvLaunchChild *child);
+/* Wait for PV_MESSAGE_GO; without the launcher, end. Returns the descriptor that came along, or -1.
+ */
+int pv_launch_child_wait(const PvLaunchChild *child);
 
 /* Keep stdin, stdout, stderr and the socket only. */
 void pv_launch_child_close_fds(const PvLaunchChild *child);

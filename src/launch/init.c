@@ -70,11 +70,11 @@ static void hide_arguments(void)
 }
 
 /* Namespaces' contents: what is done before the launcher puts the views in place. */
-static gboolean set_up(const PvLaunchChild *child, GError **error)
+static gboolean set_up(const PvLaunchChild *child, int cgroup_fd, GError **error)
 {
     const PvLaunchPlan *plan = child->plan;
 
-    if (!pv_launch_root_mount(child->root, child->hierarchies, error))
+    if (!pv_launch_root_mount(child->root, child->hierarchies, cgroup_fd, error))
         return FALSE;
     if (sethostname(plan->hostname, strlen(plan->hostname)) < 0)
         return pv_error_set_errno(error, errno, "--hostname %s", plan->hostname);
@@ -230,6 +230,7 @@ void pv_launch_init(const PvLaunchChild *child)
 {
     g_autoptr(GError) error = NULL;
     sigset_t all;
+    int cgroup_fd;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* Dumpable, here and above, is what lets us write our own files in /proc. */
@@ -237,9 +238,9 @@ void pv_launch_init(const PvLaunchChild *child)
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     /* Not before the starter has told the launcher who we are: one message after the other. */
-    pv_launch_child_wait(child);
+    cgroup_fd = pv_launch_child_wait(child);
 
-    if (!set_up(child, &error))
+    if (!set_up(child, cgroup_fd, &error))
         pv_launch_child_fail(child, 125, error->message);
     pv_launch_child_close_fds(child);
     /* From here on the launcher's end is noticed by the signal, or here, should it have come

@@ -180,10 +180,15 @@ static gboolean await(PvLauncher *self, PvMessageType type, PvMessage *message, 
                         message->type);
 }
 
+static gboolean go_with(PvLauncher *self, int fd, GError **error)
+{
+    int r = pv_message_send(self->sock, PV_MESSAGE_GO, 0, NULL, fd);
+    return r == 0 || pv_error_set_errno(error, -r, "the container's init is gone");
+}
+
 static gboolean go(PvLauncher *self, GError **error)
 {
-    int r = pv_message_send(self->sock, PV_MESSAGE_GO, 0, NULL, -1);
-    return r == 0 || pv_error_set_errno(error, -r, "the container's init is gone");
+    return go_with(self, -1, error);
 }
 
 /* ---- making ---- */
@@ -314,7 +319,10 @@ static gboolean make_init(PvLauncher *self, GError **error)
     self->init = message.value;
     waitpid(self->starter, NULL, 0);
     self->starter = 0;
-    return go(self, error);
+    pv_autofd int tree_fd = -1;
+    return (!self->plan->cgroup_view_fuse ||
+            pv_launch_views_open_cgroup_tree(&self->views, self->init, &tree_fd, error)) &&
+           go_with(self, tree_fd, error);
 }
 
 /* The init has mounted: views, interceptor, COMMAND. */
@@ -352,7 +360,7 @@ static gboolean start(PvLauncher *self, GError **error)
            ((self->plan->no_views && !self->plan->cgroup_view_fuse) ||
             pv_launch_views_prepare(&self->views, self->plan->name, is_interrupted, self, error)) &&
            (!self->plan->cgroup_view_fuse ||
-            pv_launch_views_open_cgroup_tree(&self->views, &self->root.cgroup_fd, error)) &&
+            pv_launch_views_prepare_cgroup_tree(&self->views, error)) &&
            make_init(self, error) && finish_init(self, error);
 }
 
@@ -476,7 +484,7 @@ gboolean pv_launch_run(const PvLaunchPlan *plan, int *ret_status, GError **error
 {
     PvLauncher self = {
         .plan = plan,
-        .root = {.sys_fd = -1, .cgroup_fd = -1},
+        .root = {.sys_fd = -1},
         .views = {.daemon_log = -1},
         .signal_fd = -1,
         .sock = -1,

@@ -17,7 +17,6 @@ typedef struct {
     GArray *trees; /* of PvLaunchTree; the root comes first */
     int sys_fd; /* a read-only copy of the host's /sys, for when the container may not mount its own
                  */
-    int cgroup_fd; /* a mount of the cgroup tree, to be /sys/fs/cgroup; -1: the kernel's own are */
     gboolean read_only;  /* the trees are … */
     gboolean to_remount; /* … to be made so by the init: this kernel has no mount_setattr */
     char **cgroup_links; /* "name", "target", …: the symbolic links of the host's /sys/fs/cgroup */
@@ -39,6 +38,7 @@ gboolean pv_launch_root_idmap(PvLaunchRoot *root, int user_ns_fd);
 /*
  * In the init, in its new namespaces: build the root from the copies, with /proc, /sys, /dev, /tmp,
  * /run and cgroups of its own, make it "/" and let go of the old one.
+ * cgroup_fd  a mount that is to be /sys/fs/cgroup; -1: the kernel's own are mounted
  */
-gboolean pv_launch_root_mount(const PvLaunchRoot *root, const GPtrArray *hierarchies,
+gboolean pv_launch_root_mount(const PvLaunchRoot *root, const GPtrArray *hierarchies, int cgroup_fd,
                               GError **error);

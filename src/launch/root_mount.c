@@ -250,8 +250,8 @@ static gboolean fill_cgroup_dir(const PvLaunchRoot *root, const GPtrArray *hiera
     return TRUE;
 }
 
-static gboolean mount_cgroups(const PvLaunchRoot *root, const GPtrArray *hierarchies, int root_fd,
-                              GError **error)
+static gboolean mount_cgroups(const PvLaunchRoot *root, const GPtrArray *hierarchies, int cgroup_fd,
+                              int root_fd, GError **error)
 {
     static const Option options[] = {{"mode", "755"}, {"size", "64k"}};
     const PvLaunchHierarchy *first = hierarchies->pdata[0];
@@ -261,8 +261,8 @@ static gboolean mount_cgroups(const PvLaunchRoot *root, const GPtrArray *hierarc
     pv_autofd int tmp_fd = -1;
     int r = dir_fd;
 
-    if (r >= 0 && root->cgroup_fd >= 0) {
-        r = attach_at(root->cgroup_fd, dir_fd, "");
+    if (r >= 0 && cgroup_fd >= 0) {
+        r = attach_at(cgroup_fd, dir_fd, "");
     } else if (r >= 0 && hierarchies->len == 1 && first->version == 2) {
         r = mount_hierarchy(first, dir_fd, "");
     } else if (r >= 0) {
@@ -331,7 +331,7 @@ static gboolean enter_root(GError **error)
     return TRUE;
 }
 
-gboolean pv_launch_root_mount(const PvLaunchRoot *root, const GPtrArray *hierarchies,
+gboolean pv_launch_root_mount(const PvLaunchRoot *root, const GPtrArray *hierarchies, int cgroup_fd,
                               GError **error)
 {
     static const Option tmp[] = {{"mode", "1777"}};
@@ -344,6 +344,6 @@ gboolean pv_launch_root_mount(const PvLaunchRoot *root, const GPtrArray *hierarc
            mount_sys(root, root_fd, error) && mount_dev(root, root_fd, error) &&
            mount_top(root_fd, "tmp", "tmpfs", tmp, G_N_ELEMENTS(tmp), ATTRIBUTES_DATA, error) &&
            mount_top(root_fd, "run", "tmpfs", run, G_N_ELEMENTS(run), ATTRIBUTES_DATA, error) &&
-           mount_cgroups(root, hierarchies, root_fd, error) && enter_root(error) &&
+           mount_cgroups(root, hierarchies, cgroup_fd, root_fd, error) && enter_root(error) &&
            mask_paths(error);
 }

@@ -33,7 +33,6 @@ void pv_launch_root_clear(PvLaunchRoot *root)
 {
     g_clear_pointer(&root->trees, g_array_unref);
     pv_clear_fd(&root->sys_fd);
-    pv_clear_fd(&root->cgroup_fd);
     g_clear_pointer(&root->cgroup_links, g_strfreev);
     g_clear_pointer(&root->tty, g_free);
 }

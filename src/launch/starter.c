@@ -31,12 +31,14 @@ void pv_launch_child_fail(const PvLaunchChild *child, int status, const char *te
     _exit(status);
 }
 
-void pv_launch_child_wait(const PvLaunchChild *child)
+int pv_launch_child_wait(const PvLaunchChild *child)
 {
     PvMessage message;
+    int fd = -1;
 
-    if (pv_message_receive(child->sock, &message, NULL) < 0 || message.type != PV_MESSAGE_GO)
+    if (pv_message_receive(child->sock, &message, &fd) < 0 || message.type != PV_MESSAGE_GO)
         _exit(125);
+    return fd;
 }
 
 void pv_launch_child_close_fds(const PvLaunchChild *child)

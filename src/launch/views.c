@@ -324,11 +324,10 @@ static gboolean start_tree(PvLaunchViews *views, GError **error)
     return wait_for_tree(read_fd, error);
 }
 
-gboolean pv_launch_views_open_cgroup_tree(PvLaunchViews *views, int *ret_fd, GError **error)
+gboolean pv_launch_views_prepare_cgroup_tree(PvLaunchViews *views, GError **error)
 {
     g_autofree char *path = g_build_filename(views->dir, PV_CGROUP_TREE_NAME, NULL);
     struct stat top, tree;
-    int fd;
 
     if (views->daemon_pid > 0 && !start_tree(views, error))
         return FALSE;
@@ -339,7 +338,16 @@ gboolean pv_launch_views_open_cgroup_tree(PvLaunchViews *views, int *ret_fd, GEr
                             "--cgroup-view fuse: the daemon on %s serves no cgroup tree "
                             "(cgroup-tree=yes in its configuration makes it do so)",
                             views->dir);
-    fd = pv_sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE);
+    return TRUE;
+}
+
+gboolean pv_launch_views_open_cgroup_tree(const PvLaunchViews *views, pid_t pid, int *ret_fd,
+                                          GError **error)
+{
+    g_autofree char *path =
+        g_strdup_printf("%s/%s/.process:%d", views->dir, PV_CGROUP_TREE_NAME, (int)pid);
+    int fd = pv_sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE);
+
     if (fd < 0)
         return pv_error_set_errno(error, -fd, "%s", path);
     *ret_fd = fd;

@@ -36,11 +36,13 @@ typedef gboolean (*PvLaunchInterrupted)(gpointer data, GError **error);
 gboolean pv_launch_views_prepare(PvLaunchViews *views, const char *name,
                                  PvLaunchInterrupted interrupted, gpointer data, GError **error);
 
-/*
- * A mount of the cgroup tree that is attached nowhere yet. A daemon of our own is given one to
- * serve first. Errors: UNSUPPORTED when the host's daemon has none.
- */
-gboolean pv_launch_views_open_cgroup_tree(PvLaunchViews *views, int *ret_fd, GError **error);
+/* See that there is a cgroup tree: a daemon of our own is given one to serve. Errors: UNSUPPORTED
+ * when the host's daemon has none. */
+gboolean pv_launch_views_prepare_cgroup_tree(PvLaunchViews *views, GError **error);
+
+/* A mount of the cgroup tree of the container whose init is `pid`, that is attached nowhere yet. */
+gboolean pv_launch_views_open_cgroup_tree(const PvLaunchViews *views, pid_t pid, int *ret_fd,
+                                          GError **error);
 
 /* Put the views over the files of the container whose init is `pid`. */
 gboolean pv_launch_views_attach(PvLaunchViews *views, pid_t pid, GError **error);

@@ -16,10 +16,8 @@ static int stat_place(PvCgroupTree *tree, const PvTreePlace *place, guint64 ino,
 
     switch (place->node.kind) {
     case PV_TREE_TOP:
-        pv_tree_fill_stat(ino, S_IFDIR | 0555, ret_stat);
-        return 0;
     case PV_TREE_OF:
-        pv_tree_fill_stat(ino, S_IFDIR | 0500, ret_stat);
+        pv_tree_fill_stat(ino, S_IFDIR | 0555, ret_stat);
         return 0;
     case PV_TREE_LINK:
         pv_tree_fill_stat(ino, S_IFLNK | 0777, ret_stat);

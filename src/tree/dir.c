@@ -12,8 +12,14 @@
 
 #define BENEATH (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 
-/* The operator finds a container's tree by this and its name. No listing has it. */
+/*
+ * The operator finds a container's tree by this and its name, or the pid of one of its processes.
+ * No listing has them. Bound into the container, the tree is a directory of its own: in the one
+ * that everybody has, a name that another container looks up, and which stands for another cgroup
+ * there, takes what this container has mounted on it away and is told to who watches the directory.
+ */
 #define CONTAINER_PREFIX ".container:"
+#define PROCESS_PREFIX   ".process:"
 
 /* ---- attributes of what was found ---- */
 
@@ -58,10 +64,23 @@ static int lookup_root(PvCgroupTree *tree, guint hierarchy, const PvTreeRoot *ro
     return fd < 0 ? fd : describe(tree, hierarchy, 0, "", fd, ret_ino, ret_stat);
 }
 
+/* A reference; NULL for a name of another kind, or of nothing. */
+static PvContainer *container_of_name(PvCgroupTree *tree, const char *name)
+{
+    guint64 pid;
+
+    if (g_str_has_prefix(name, CONTAINER_PREFIX))
+        return pv_containers_find_by_name(tree->containers, name + strlen(CONTAINER_PREFIX), NULL);
+    if (!g_str_has_prefix(name, PROCESS_PREFIX) ||
+        !g_ascii_string_to_unsigned(name + strlen(PROCESS_PREFIX), 10, 1, G_MAXINT32, &pid, NULL))
+        return NULL;
+    return pv_containers_find(tree->containers, (pid_t)pid, NULL);
+}
+
 static int lookup_container(PvCgroupTree *tree, const char *name, guint64 *ret_ino,
                             struct stat *ret_stat)
 {
-    g_autoptr(PvContainer) container = pv_containers_find_by_name(tree->containers, name, NULL);
+    g_autoptr(PvContainer) container = container_of_name(tree, name);
     PvTreeNode node = {.kind = PV_TREE_OF};
     PvTreeRoot root;
     int r;
@@ -74,7 +93,7 @@ static int lookup_container(PvCgroupTree *tree, const char *name, guint64 *ret_i
     }
     node.container_id = container->id;
     *ret_ino = pv_tree_node_encode(&node);
-    pv_tree_fill_stat(*ret_ino, S_IFDIR | 0500, ret_stat);
+    pv_tree_fill_stat(*ret_ino, S_IFDIR | 0555, ret_stat);
     return 0;
 }
 
@@ -110,7 +129,7 @@ static int find_shown_root(PvCgroupTree *tree, const PvTreeCaller *caller, const
 {
     g_autoptr(PvContainer) container = NULL;
 
-    if (top->kind == PV_TREE_TOP)
+    if (top->kind == PV_TREE_TOP || !caller->is_operator)
         return pv_tree_root_find(tree, caller, hierarchy, ret_root);
     container = container_by_id(tree, top->container_id);
     return container != NULL ? pv_tree_root_of(tree, container, hierarchy, ret_root) : -ESTALE;
@@ -169,9 +188,8 @@ int pv_cgroup_tree_lookup(PvCgroupTree *tree, const PvCgroupRequest *request, gu
     r = pv_tree_caller_load(tree, request, &caller);
     if (r < 0)
         return r;
-    if (parent == PV_CGROUP_TREE_ROOT && caller.is_operator &&
-        g_str_has_prefix(name, CONTAINER_PREFIX))
-        return lookup_container(tree, name + strlen(CONTAINER_PREFIX), ret_ino, ret_stat);
+    if (parent == PV_CGROUP_TREE_ROOT && caller.is_operator && name[0] == '.')
+        return lookup_container(tree, name, ret_ino, ret_stat);
     r = pv_tree_place_find(tree, &caller, parent, &place);
     if (r < 0)
         return r;
@@ -262,7 +280,7 @@ int pv_cgroup_tree_list(PvCgroupTree *tree, const PvCgroupRequest *request, guin
     if (pv_tree_node_decode(tree, record->ino, &node) &&
         (node.kind == PV_TREE_TOP || node.kind == PV_TREE_OF) && !tree->is_single) {
         r = pv_tree_caller_load(tree, request, &caller);
-        if (r == 0 && node.kind == PV_TREE_OF && !caller.is_operator)
+        if (r == 0 && !pv_tree_is_top_of(&caller, &node))
             r = -ESTALE;
         if (r == 0)
             r = list_top(tree, &caller, &node, offset, func, data);

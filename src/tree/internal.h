@@ -74,7 +74,7 @@ void pv_tree_journal_end(PvTreeDone *done, gint64 result);
  */
 typedef enum {
     PV_TREE_TOP,  /* the caller's root, or above its hierarchies */
-    PV_TREE_OF,   /* the same of a named container */
+    PV_TREE_OF,   /* the same of one container */
     PV_TREE_LINK, /* "cpu -> cpu,cpuacct" */
     PV_TREE_DIR,
     PV_TREE_FILE,
@@ -246,6 +246,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PvTreePlace, pv_tree_place_clear)
 /* -ESTALE for what is not in the caller's tree. */
 int pv_tree_place_find(PvCgroupTree *tree, const PvTreeCaller *caller, guint64 ino,
                        PvTreePlace *ret_place);
+
+/* Whether a node is a top directory for the caller: everybody's, its own container's, or any for
+ * the operator. */
+gboolean pv_tree_is_top_of(const PvTreeCaller *caller, const PvTreeNode *node);
 
 /* Whether the place lets the caller change anything below it; 0 or a negative errno. */
 int pv_tree_place_writable(const PvTreePlace *place);

@@ -53,6 +53,14 @@ static int find_in_hierarchy(PvCgroupTree *tree, const PvTreeCaller *caller, PvT
     return pv_tree_is_beneath(tree, node->hierarchy, place->dirfd, reach) ? 0 : -ESTALE;
 }
 
+gboolean pv_tree_is_top_of(const PvTreeCaller *caller, const PvTreeNode *node)
+{
+    return node->kind == PV_TREE_TOP ||
+           (node->kind == PV_TREE_OF &&
+            (caller->is_operator ||
+             (caller->container != NULL && caller->container->id == node->container_id)));
+}
+
 int pv_tree_place_find(PvCgroupTree *tree, const PvTreeCaller *caller, guint64 ino,
                        PvTreePlace *ret_place)
 {
@@ -63,7 +71,8 @@ int pv_tree_place_find(PvCgroupTree *tree, const PvTreeCaller *caller, guint64 i
         return -ESTALE;
     if (ret_place->node.kind == PV_TREE_TOP)
         r = find_top(tree, caller, ret_place);
-    if (r == 0 && ret_place->node.kind == PV_TREE_OF && !caller->is_operator)
+    if (r == 0 && ret_place->node.kind == PV_TREE_OF &&
+        !pv_tree_is_top_of(caller, &ret_place->node))
         r = -ESTALE;
     if (r == 0 && (ret_place->node.kind == PV_TREE_DIR || ret_place->node.kind == PV_TREE_FILE))
         r = find_in_hierarchy(tree, caller, ret_place);

@@ -472,6 +472,18 @@ test_cgroups_by_fuse_can_be_made_but_not_raised() {
         [ \"\$(cat $dir/$max)\" = 67108864 ]"
 }
 
+# The same names stand for other cgroups in each of them.
+test_cgroups_by_fuse_are_not_disturbed_by_another_containers() {
+    local dir
+    dir=$(memory_dir)
+    start_in_background $id-still --cgroup-view=fuse -- sh -c "mkdir $dir/same && cd $dir/same && echo up
+        for i in \$(seq 30); do env pwd -P; sleep 0.1; done; cd / && rmdir $dir/same"
+    status_is 0 run --cgroup-view=fuse -- sh -c "mkdir $dir/same && for i in \$(seq 30); do ls $dir >/dev/null
+        [ -e $dir/same ] || exit 1; sleep 0.1; done; rmdir $dir/same"
+    wait "$launcher"
+    equal "where it is" "$(sort -u "$log" | grep -v '^up$')" "$dir/same"
+}
+
 # The kernel's word for what one sees of another: a process that has entered its cgroup namespace.
 kernel_says() { # kernel_says PID SEEN-BY
     nsenter --target "$2" --cgroup cat "/proc/$1/cgroup" | sort
