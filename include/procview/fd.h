@@ -8,6 +8,7 @@
 #pragma once
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 /* Close *fd unless it is negative, keep errno, and set it to -1. */
@@ -29,4 +30,19 @@ static inline int pv_steal_fd(int *fd)
     int stolen = *fd;
     *fd = -1;
     return stolen;
+}
+
+/* At the start of a program: what it opens must not become its stdin, stdout or stderr, where these
+ * were closed. Returns 0 or a negative errno. */
+static inline int pv_fd_open_standard(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    return 0;
 }

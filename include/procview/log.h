@@ -1,7 +1,7 @@
 /*
- * The log: one line per event on stderr, with the priority prefix that journald
- * understands (<3>, <4>, <6>, <7>) when stderr is not a terminal. Libraries return errors;
- * programs log them, once.
+ * The log: one line per event on stderr. A daemon's has the priority prefix that journald
+ * understands (<3>, <4>, <6>, <7>) when stderr is not a terminal, a command's the command's name.
+ * Libraries return errors; programs log them, once.
  */
 #pragma once
 
@@ -16,6 +16,9 @@ typedef enum {
 
 /* Messages above `level` are dropped; the default is PV_LOG_INFO. */
 void pv_log_set_level(PvLogLevel level);
+
+/* What is logged is for the person who runs this program: every line begins with its name. */
+void pv_log_set_program(const char *name);
 
 /* "error", "warning", "info" or "debug" to a level; FALSE when it is none of them. */
 gboolean pv_log_level_parse(const char *name, PvLogLevel *ret_level);

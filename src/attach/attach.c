@@ -15,9 +15,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/utsname.h>
 
 /* These directories are covered whole, for their entries (cpuN) differ from the host's; other rows
  * are files of /proc, and covered one by one. */
@@ -58,6 +61,7 @@ typedef struct {
     const char *path;     /* "proc/meminfo", in the views and in the container */
     gboolean is_optional; /* not each kernel has it: nobody is told of one that is missing */
     gboolean is_owned; /* the container's owner mounted the kernel's file there, or a file in it */
+    gboolean is_unreachable; /* the kernel has another file there for the container than for us */
     int view_fd;
     int target_fd;
     ItemState state;
@@ -137,6 +141,10 @@ static const MountClass *find_mount(const Plan *plan, gint64 id)
 static gboolean look_at_target(const PvEnter *enter, Plan *plan, Item *item)
 {
     item->state = ITEM_LEFT;
+    if (item->is_unreachable) {
+        report(enter, plan, item, PV_ATTACH_SKIPPED, PV_STEP_OPEN_TARGET, EXDEV, -1);
+        return TRUE;
+    }
     item->target_fd = pv_enter_open(plan->target->root_fd, item->path);
     if (item->target_fd < 0) {
         int errnum = -item->target_fd;
@@ -398,11 +406,33 @@ static gboolean is_owned(const Plan *plan, const char *path)
     return FALSE;
 }
 
+/* Since Linux 6.14 each pid namespace has a pid_max of its own, and a path leads to that of who
+ * walks it: a mount made from outside would cover the walker's. */
+static gboolean has_pid_max_per_namespace(void)
+{
+    struct utsname kernel;
+    guint major, minor;
+
+    return uname(&kernel) == 0 && sscanf(kernel.release, "%u.%u", &major, &minor) == 2 &&
+           (major > 6 || (major == 6 && minor >= 14));
+}
+
+static gboolean is_unreachable(const Plan *plan, const char *path)
+{
+    struct stat own, theirs;
+
+    return strcmp(path, "proc/sys/kernel/pid_max") == 0 &&
+           fstatat(plan->target->procfs_fd, "self/ns/pid", &own, 0) == 0 &&
+           fstatat(plan->target->process_fd, "ns/pid", &theirs, 0) == 0 &&
+           own.st_ino != theirs.st_ino && has_pid_max_per_namespace();
+}
+
 static void add_item(Plan *plan, const char *path, gboolean is_optional)
 {
     plan->items[plan->n_items++] = (Item){.path = path,
                                           .is_optional = is_optional,
                                           .is_owned = is_owned(plan, path),
+                                          .is_unreachable = is_unreachable(plan, path),
                                           .view_fd = -1,
                                           .target_fd = -1};
 }

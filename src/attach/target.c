@@ -220,6 +220,9 @@ char *pv_report_reason(const PvReport *report, const GPtrArray *mounts)
             return g_strdup("there is no such file in the container");
         if (report->errnum == ELOOP)
             return g_strdup("a symbolic link is in the way");
+        if (report->errnum == EXDEV)
+            return g_strdup("since Linux 6.14 each pid namespace has its own, which cannot be "
+                            "reached from outside");
         return g_strdup_printf("cannot open it in the container: %s", text);
     case PV_STEP_CHECK_TARGET:
         return describe_mount(report, mounts);

@@ -19,6 +19,12 @@ static const struct {
 };
 
 static int log_level = PV_LOG_INFO; /* atomic */
+static const char *program_name;    /* set once, at the start */
+
+void pv_log_set_program(const char *name)
+{
+    program_name = name;
+}
 
 void pv_log_set_level(PvLogLevel level)
 {
@@ -52,7 +58,9 @@ void pv_log(PvLogLevel level, const char *format, ...)
         return;
 
     g_autoptr(GString) line = g_string_new(NULL);
-    if (isatty(STDERR_FILENO) == 0)
+    if (program_name != NULL)
+        g_string_append_printf(line, "%s: ", program_name);
+    else if (isatty(STDERR_FILENO) == 0)
         g_string_append_printf(line, "<%c>", LEVELS[level].priority);
     gsize message_start = line->len;
 

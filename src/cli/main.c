@@ -3,10 +3,16 @@
  */
 #include "command.h"
 
+#include "procview/fd.h"
+#include "procview/log.h"
+
+#include <errno.h>
 #include <glib.h>
 #include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int cmd_help(int argc, char **argv);
 
@@ -82,10 +88,8 @@ static int cmd_help(int argc, char **argv)
     return command->run(2, help_argv);
 }
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
-    setlocale(LC_ALL, "");
-    g_set_prgname("procview");
     if (argc < 2) {
         print_help(stderr);
         return PV_EXIT_USAGE;
@@ -100,4 +104,26 @@ int main(int argc, char **argv)
     }
     const PvCommand *command = find_command(argv[1]);
     return command != NULL ? command->run(argc - 1, argv + 1) : unknown_command(argv[1]);
+}
+
+/* At exit. What was printed must have arrived: on a full disk it is no success. */
+static void close_output(void)
+{
+    gboolean had_failed = ferror(stdout) != 0;
+
+    if (fclose(stdout) == 0 && !had_failed)
+        return;
+    g_printerr("procview: cannot write the output: %s\n", g_strerror(errno));
+    _exit(PV_EXIT_FAILED);
+}
+
+int main(int argc, char **argv)
+{
+    setlocale(LC_ALL, "");
+    g_set_prgname("procview");
+    pv_log_set_program("procview");
+    if (pv_fd_open_standard() < 0)
+        return PV_EXIT_FAILED;
+    atexit(close_output);
+    return run_command(argc, argv);
 }

@@ -26,7 +26,7 @@
 
 /* Why COMMAND could not be executed, from its process to the init. */
 typedef struct {
-    enum { STEP_WORKDIR, STEP_EXEC } step;
+    enum { STEP_WORKDIR, STEP_EXEC, STEP_INTERPRETER } step;
     int errnum;
 } ExecFailure;
 
@@ -137,6 +137,10 @@ G_NORETURN static void execute(const PvLaunchChild *child, int failure_fd)
         failure.step = STEP_EXEC;
     }
     failure.errnum = errno;
+    /* It is there: what the kernel has not found is what is to execute it. */
+    if (failure.step == STEP_EXEC && failure.errnum == ENOENT &&
+        strchr(plan->command[0], '/') != NULL && access(plan->command[0], F_OK) == 0)
+        failure.step = STEP_INTERPRETER;
     /* Should even this fail, the init sees an exit status that fits. */
     int status = failure.errnum == ENOENT ? 127 : 126;
     if (write(failure_fd, &failure, sizeof failure) < 0)
@@ -152,6 +156,11 @@ static void report_failure(const PvLaunchChild *child, const ExecFailure *failur
     if (failure->step == STEP_WORKDIR) {
         text = g_strdup_printf("--workdir %s: %s", plan->workdir, g_strerror(failure->errnum));
         pv_launch_child_fail(child, 125, text);
+    }
+    if (failure->step == STEP_INTERPRETER) {
+        text = g_strdup_printf("%s: the interpreter that it names is not in the container",
+                               plan->command[0]);
+        pv_launch_child_fail(child, 127, text);
     }
     if (failure->errnum == ENOENT) {
         text = g_strdup_printf("%s: not found in the container", plan->command[0]);

@@ -45,10 +45,11 @@ typedef struct {
     int sock;
     pid_t starter; /* 0 before it is there, and after it was reaped; so is init */
     pid_t init;
-    int status;       /* of the init, in the form of an exit status */
-    int start_status; /* the exit status for a launch that failed */
-    int end_signal;   /* that ended the launch before COMMAND ran */
-    sigset_t early;   /* signals for COMMAND that came before it ran */
+    int status;               /* of the init, in the form of an exit status */
+    int start_status;         /* the exit status for a launch that failed */
+    int end_signal;           /* that ended the launch before COMMAND ran */
+    sigset_t early;           /* signals for COMMAND that came before it ran */
+    gboolean command_may_run; /* signals are its from now on */
 } PvLauncher;
 
 /* ---- signals ---- */
@@ -119,6 +120,10 @@ static gboolean is_interrupted(gpointer data, GError **error)
     struct signalfd_siginfo info;
 
     while (read(self->signal_fd, &info, sizeof info) == sizeof info) {
+        if (self->command_may_run) {
+            pass_signal(self, &info); /* the init keeps it until COMMAND is there */
+            continue;
+        }
         switch (info.ssi_signo) {
         case SIGCHLD:
             reap_children(self);
@@ -334,6 +339,7 @@ static gboolean finish_init(PvLauncher *self, GError **error)
         return FALSE;
     if (!self->plan->no_views && !pv_launch_views_attach(&self->views, self->init, error))
         return FALSE;
+    self->command_may_run = self->plan->no_views;
     if (!go(self, error))
         return FALSE;
     if (!self->plan->no_views) {
@@ -343,6 +349,7 @@ static gboolean finish_init(PvLauncher *self, GError **error)
         if (listener < 0)
             pv_log_debug("system calls show the host: %s", g_strerror(-message.value));
         pv_launch_views_intercept(&self->views, listener);
+        self->command_may_run = TRUE;
         if (!go(self, error))
             return FALSE;
     }

@@ -142,6 +142,45 @@ test_a_command_that_is_not_there_is_127() {
     status_is 127 plain -- no-such-command-either
 }
 
+test_a_script_without_its_interpreter_is_told_apart() {
+    mkdir "$scratch/scripts"
+    printf '#!/no/such/interpreter\n' >"$scratch/scripts/script"
+    chmod -R 755 "$scratch/scripts"
+    for program in usr bin lib lib64; do
+        [ ! -L /$program ] || ln -s "usr/$program" "$scratch/scripts/$program"
+    done
+    status_is 127 plain --rootfs "$scratch/scripts" -- /script
+    contains message "$output" "the interpreter that it names is not in the container"
+}
+
+test_closed_stdin_is_no_trouble() {
+    status_is 0 run -- true <&-
+    status_is 0 run -- sh -c 'readlink /proc/self/fd/0' <&- >&-
+}
+
+test_a_signal_that_comes_as_soon_as_the_command_runs_is_its_own() {
+    for _ in 1 2 3 4 5; do
+        start_in_background $id-early --no-views -- sh -c 'trap "exit 5" TERM; echo up; while :; do sleep 0.1; done'
+        kill -TERM "$launcher"
+        wait "$launcher"
+        equal "exit status" $? 5
+    done
+}
+
+test_what_cannot_be_printed_is_no_success() {
+    for command in ps "ps --json" "show meminfo --pid $$" "status --help" "--version"; do
+        # shellcheck disable=SC2086
+        "$procview" $command >/dev/full 2>"$scratch/said"
+        equal "procview $command" $? 1
+        contains "procview $command" "$(cat "$scratch/said")" "No space left on device"
+    done
+}
+
+test_warnings_begin_with_the_programs_name() {
+    status_is 137 run --memory 20M -- python3 -c 'x = "a" * 10 ** 8'
+    contains warning "$output" "procview: the container has used up its memory limit"
+}
+
 test_a_command_that_cannot_be_executed_is_126() {
     status_is 126 plain -- /etc/passwd
     contains message "$output" "cannot be executed: Permission denied"

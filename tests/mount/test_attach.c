@@ -342,6 +342,21 @@ static void attach_covers_proc_and_sys(void **state)
     container_end(&container);
 }
 
+/* Since Linux 6.14 that is not so of pid_max, when it is mounted from outside. */
+static void what_is_said_to_be_attached_is_what_the_container_sees(void **state)
+{
+    (void)state;
+    Container container = container_usual();
+    g_autoptr(GPtrArray) results G_GNUC_UNUSED = attach(&container);
+
+    for (guint i = 0; i < results->len; i++) {
+        const PvAttachResult *result = results->pdata[i];
+        if (result->status == PV_ATTACH_DONE && fs_of(&container, result->path) != FUSE_SUPER_MAGIC)
+            fail_msg("%s is said to be attached", result->path);
+    }
+    container_end(&container);
+}
+
 static void attached_files_are_sealed(void **state)
 {
     (void)state;
@@ -847,7 +862,8 @@ static void the_commands_say_what_they_did(void **state)
     assert_non_null(strstr(out, " files attached, "));
     assert_non_null(strstr(err, "/proc/uptime skipped: it is on a tmpfs file system"));
     assert_int_equal(twice, 0);
-    assert_non_null(strstr(again, " files attached already, 1 skipped"));
+    assert_non_null(strstr(again, " files attached already, "));
+    assert_non_null(strstr(again, " skipped"));
     assert_int_equal(detached, 0);
     assert_non_null(strstr(gone, " files detached"));
     assert_int_equal(empty, 0);
@@ -1055,6 +1071,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attach_covers_proc_and_sys),
+        cmocka_unit_test(what_is_said_to_be_attached_is_what_the_container_sees),
         cmocka_unit_test(attached_files_are_sealed),
         cmocka_unit_test(nothing_is_left_in_the_hosts_namespace),
         cmocka_unit_test(attaching_twice_changes_nothing),
