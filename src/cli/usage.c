@@ -45,17 +45,17 @@ static GString *render(const PvCliContext *context, PvContainer *container, cons
 static void read_memory(const PvCliContext *context, PvContainer *container, PvUsage *usage)
 {
     g_autoptr(GString) text = render(context, container, "proc/meminfo");
-    guint64 total_kb, free_kb, swap_total_kb = 0, swap_free_kb = 0;
+    guint64 total_kb, available_kb, swap_total_kb = 0, swap_free_kb = 0;
     PvMemory memory;
 
     if (text == NULL || !pv_usage_meminfo_kb(text->str, "MemTotal", &total_kb) ||
-        !pv_usage_meminfo_kb(text->str, "MemFree", &free_kb))
+        !pv_usage_meminfo_kb(text->str, "MemAvailable", &available_kb))
         return;
     pv_usage_meminfo_kb(text->str, "SwapTotal", &swap_total_kb);
     pv_usage_meminfo_kb(text->str, "SwapFree", &swap_free_kb);
     usage->has_memory = TRUE;
     usage->memory_total_bytes = total_kb * 1024;
-    usage->memory_used_bytes = pv_sat_sub(total_kb, free_kb) * 1024;
+    usage->memory_used_bytes = pv_sat_sub(total_kb, available_kb) * 1024;
     usage->swap_total_bytes = swap_total_kb * 1024;
     usage->swap_used_bytes = pv_sat_sub(swap_total_kb, swap_free_kb) * 1024;
     usage->memory_limit_bytes = PV_UNLIMITED;
