@@ -9,6 +9,7 @@
 #include "procview/server.h"
 
 #include "internal.h"
+#include "layout.h"
 
 #include "procview/error.h"
 #include "procview/log.h"
@@ -43,9 +44,27 @@ static void reply_result(fuse_req_t req, int r)
     fuse_reply_err(req, r < 0 ? -r : 0);
 }
 
+/*
+ * cgroupfs has files of no size, and sendfile(2) would find nothing in ours (measure_rows()).
+ * Nobody can say how long a text will be; a size of 8192 is what tail(1) reads from its beginning:
+ * with more it would look for the last lines behind the text. Files of no blocks would be taken for
+ * sparse by cp(1), which copies no more of those than their size.
+ */
+static struct stat sized(const struct stat *st)
+{
+    struct stat shown = *st;
+
+    if (S_ISREG(st->st_mode)) {
+        shown.st_size = PV_LAYOUT_FILE_BYTES;
+        shown.st_blocks = PV_LAYOUT_FILE_BYTES / 512;
+        shown.st_blksize = PV_LAYOUT_BLOCK_BYTES;
+    }
+    return shown;
+}
+
 static void reply_entry(fuse_req_t req, int r, guint64 ino, const struct stat *st)
 {
-    struct fuse_entry_param param = {.ino = ino, .generation = 1, .attr = *st};
+    struct fuse_entry_param param = {.ino = ino, .generation = 1, .attr = sized(st)};
 
     if (r < 0)
         fuse_reply_err(req, -r);
@@ -55,10 +74,12 @@ static void reply_entry(fuse_req_t req, int r, guint64 ino, const struct stat *s
 
 static void reply_attr(fuse_req_t req, int r, const struct stat *st)
 {
+    const struct stat shown = sized(st);
+
     if (r < 0)
         fuse_reply_err(req, -r);
     else
-        fuse_reply_attr(req, st, 0);
+        fuse_reply_attr(req, &shown, 0);
 }
 
 /* ---- names and attributes ---- */
@@ -183,8 +204,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
     PvCgroupRequest request = request_of(req);
 
-    (void)rdev;
-    reply_result(req, pv_cgroup_tree_mknod(tree_of(req), &request, parent, name, mode));
+    reply_result(req, pv_cgroup_tree_mknod(tree_of(req), &request, parent, name, mode, rdev));
 }
 
 /* The same. */
@@ -203,13 +223,12 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
     reply_result(req, pv_cgroup_tree_symlink(tree_of(req), &request, parent, name, target));
 }
 
-/* The same: cgroupfs has no links, whatever the file. */
+/* The same. */
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
-    (void)ino;
-    (void)new_parent;
-    (void)new_name;
-    fuse_reply_err(req, EPERM);
+    PvCgroupRequest request = request_of(req);
+
+    reply_result(req, pv_cgroup_tree_link(tree_of(req), &request, ino, new_parent, new_name));
 }
 
 /* Valid replies: fuse_reply_err. */
@@ -244,13 +263,22 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     fi->direct_io = 1;
     fi->nonseekable = 0;
-    open_node(req, ino, fi->flags & (O_ACCMODE | O_TRUNC), fi);
+    open_node(req, ino, fi->flags & (O_ACCMODE | O_TRUNC | O_DIRECT), fi);
 }
 
 /* Valid replies: fuse_reply_open, fuse_reply_err. */
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     open_node(req, ino, O_RDONLY | O_DIRECTORY, fi);
+}
+
+/* Valid replies: fuse_reply_err. Directories of cgroupfs cannot be synchronized; its files can. */
+static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    (void)ino;
+    (void)datasync;
+    (void)fi;
+    fuse_reply_err(req, EINVAL);
 }
 
 /* Valid replies: fuse_reply_err. */
@@ -399,6 +427,7 @@ static const struct fuse_lowlevel_ops operations = {
     .opendir = op_opendir,
     .release = op_release,
     .releasedir = op_release,
+    .fsyncdir = op_fsyncdir,
     .read = op_read,
     .write = op_write,
     .readdir = op_readdir,
