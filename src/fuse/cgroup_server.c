@@ -9,7 +9,6 @@
 #include "procview/server.h"
 
 #include "internal.h"
-#include "layout.h"
 
 #include "procview/error.h"
 #include "procview/log.h"
@@ -21,6 +20,9 @@
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#define FILE_BYTES 65536              /* st_size */
+#define TEXT_BYTES (16 * 1024 * 1024) /* of files of pids, the longest */
 
 static PvCgroupTree *tree_of(fuse_req_t req)
 {
@@ -46,18 +48,19 @@ static void reply_result(fuse_req_t req, int r)
 
 /*
  * cgroupfs has files of no size, and sendfile(2) would find nothing in ours (measure_rows()).
- * Nobody can say how long a text will be; a size of 8192 is what tail(1) reads from its beginning:
- * with more it would look for the last lines behind the text. Files of no blocks would be taken for
- * sparse by cp(1), which copies no more of those than their size.
+ * Nobody can say how long a text will be: longer than most, as some programs read no more than the
+ * size; not longer than a block, which wc(1) and tail(1) then read to the end; and with blocks, as
+ * cp(1) would take it for sparse, and copy no more than the size. Who asks for the end of a file
+ * that he has open is told where it is (find_end()).
  */
 static struct stat sized(const struct stat *st)
 {
     struct stat shown = *st;
 
     if (S_ISREG(st->st_mode)) {
-        shown.st_size = PV_LAYOUT_FILE_BYTES;
-        shown.st_blocks = PV_LAYOUT_FILE_BYTES / 512;
-        shown.st_blksize = PV_LAYOUT_BLOCK_BYTES;
+        shown.st_size = FILE_BYTES;
+        shown.st_blocks = FILE_BYTES / 512;
+        shown.st_blksize = FILE_BYTES;
     }
     return shown;
 }
@@ -74,12 +77,27 @@ static void reply_entry(fuse_req_t req, int r, guint64 ino, const struct stat *s
 
 static void reply_attr(fuse_req_t req, int r, const struct stat *st)
 {
-    const struct stat shown = sized(st);
-
     if (r < 0)
         fuse_reply_err(req, -r);
     else
-        fuse_reply_attr(req, &shown, 0);
+        fuse_reply_attr(req, st, 0);
+}
+
+/* The length of an open file's text, found by reading it; never 0, which the kernel would remember
+ * for all who have it open. */
+static off_t find_end(fuse_req_t req, guint64 handle)
+{
+    PvCgroupRequest request = request_of(req);
+    g_autoptr(GString) text = g_string_new(NULL);
+    gsize before;
+
+    do {
+        before = text->len;
+        if (pv_cgroup_tree_read(tree_of(req), &request, handle, PV_FUSE_PIECE_BYTES,
+                                (goffset)before, text) < 0)
+            return FILE_BYTES;
+    } while (text->len > before && text->len < TEXT_BYTES);
+    return MAX((off_t)text->len, 1);
 }
 
 /* ---- names and attributes ---- */
@@ -102,7 +120,9 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     struct stat st = {0};
     int r = pv_cgroup_tree_stat(tree_of(req), &request, ino, &st);
 
-    (void)fi;
+    st = sized(&st);
+    if (r == 0 && S_ISREG(st.st_mode) && fi != NULL) /* lseek(2) to the end, and nothing else */
+        st.st_size = find_end(req, fi->fh);
     reply_attr(req, r, &st);
 }
 
@@ -131,6 +151,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
             change.times[i].tv_nsec = UTIME_NOW;
     }
     r = pv_cgroup_tree_change(tree_of(req), &request, ino, &change, &st);
+    st = sized(&st);
     reply_attr(req, r, &st);
 }
 

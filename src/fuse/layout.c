@@ -11,6 +11,7 @@
 #include <sys/vfs.h>
 
 #define PAGE_BYTES     4096 /* st_size of every file of sysfs */
+#define PROC_BYTES_MIN 8192 /* the least st_size of a file of proc */
 #define PROC_BYTES_MAX (4 * 1024 * 1024)
 #define ROWS_MAX       256
 
@@ -135,8 +136,8 @@ static void measure_rows(PvLayout *layout, PvHost *host)
             /* One that this kernel does not have is served all the same. */
             (void)pv_read_all_at(pv_host_procfs(host), row->host_path + strlen("proc/"), text,
                                  PROC_BYTES_MAX);
-            bytes = MAX((off_t)(text->len + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES,
-                        PV_LAYOUT_FILE_BYTES);
+            bytes =
+                MAX((off_t)(text->len + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES, PROC_BYTES_MIN);
         }
         layout->file_bytes[row->number] = bytes;
     }

@@ -15,12 +15,6 @@
 #define PV_LAYOUT_CONTAINERS_PATH "containers"
 #define PV_LAYOUT_CGROUP_PATH     "cgroup" /* an empty directory: the cgroup tree is mounted there */
 
-/* The least st_size of a file in whose place the kernel has 0, and st_blksize: stdio reads a whole
- * file at once, and programs that take st_size for a text's length read what is smaller than a
- * block to its end. */
-#define PV_LAYOUT_FILE_BYTES  8192
-#define PV_LAYOUT_BLOCK_BYTES 16384
-
 /* What a directory shows besides what the table puts there. */
 typedef enum {
     PV_EXTRA_NONE,

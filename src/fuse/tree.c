@@ -13,6 +13,8 @@
 /* What the cgroup tree calls the tree of a container, from containers/NAME. */
 #define CGROUP_LINK_FORMAT "../../" PV_LAYOUT_CGROUP_PATH "/.container:%s"
 
+#define PROC_BLOCK_BYTES 16384 /* st_blksize: stdio reads a whole file at once */
+
 struct PvTree {
     PvHost *host;
     PvContainers *containers;
@@ -194,7 +196,7 @@ static void finish_stat(const PvTree *tree, const PvNode *node, struct stat *st)
     st->st_gid = 0;
     st->st_nlink = S_ISDIR(st->st_mode) ? 2 : 1;
     st->st_blocks = 0;
-    st->st_blksize = PV_LAYOUT_BLOCK_BYTES;
+    st->st_blksize = PROC_BLOCK_BYTES;
     st->st_atim = st->st_mtim = st->st_ctim = tree->start;
 }
 
