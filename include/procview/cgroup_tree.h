@@ -93,15 +93,17 @@ int pv_cgroup_tree_rename(PvCgroupTree *tree, const PvCgroupRequest *request, gu
 
 /* What cgroupfs has not: the kernel is asked for what it says to it. Never 0. */
 int pv_cgroup_tree_mknod(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 parent,
-                         const char *name, mode_t mode);
+                         const char *name, mode_t mode, dev_t rdev);
 int pv_cgroup_tree_symlink(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 parent,
                            const char *name, const char *target);
+int pv_cgroup_tree_link(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 ino,
+                        guint64 parent, const char *name);
 int pv_cgroup_tree_unlink(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 parent,
                           const char *name);
 
 /* ---- open files and directories ---- */
 
-/* flags  of open(2); O_DIRECTORY for a directory. */
+/* flags  of open(2): O_ACCMODE, O_TRUNC, O_DIRECT; O_DIRECTORY for a directory. */
 int pv_cgroup_tree_open(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 ino, int flags,
                         guint64 *ret_handle);
 void pv_cgroup_tree_close(PvCgroupTree *tree, guint64 handle);

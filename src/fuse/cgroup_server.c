@@ -21,6 +21,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#define FILE_BYTES 65536              /* st_size */
+#define TEXT_BYTES (16 * 1024 * 1024) /* of files of pids, the longest */
+
 static PvCgroupTree *tree_of(fuse_req_t req)
 {
     return ((PvServer *)fuse_req_userdata(req))->cgroup_tree;
@@ -43,9 +46,28 @@ static void reply_result(fuse_req_t req, int r)
     fuse_reply_err(req, r < 0 ? -r : 0);
 }
 
+/*
+ * cgroupfs has files of no size, and sendfile(2) would find nothing in ours (measure_rows()).
+ * Nobody can say how long a text will be: longer than most, as some programs read no more than the
+ * size; not longer than a block, which wc(1) and tail(1) then read to the end; and with blocks, as
+ * cp(1) would take it for sparse, and copy no more than the size. Who asks for the end of a file
+ * that he has open is told where it is (find_end()).
+ */
+static struct stat sized(const struct stat *st)
+{
+    struct stat shown = *st;
+
+    if (S_ISREG(st->st_mode)) {
+        shown.st_size = FILE_BYTES;
+        shown.st_blocks = FILE_BYTES / 512;
+        shown.st_blksize = FILE_BYTES;
+    }
+    return shown;
+}
+
 static void reply_entry(fuse_req_t req, int r, guint64 ino, const struct stat *st)
 {
-    struct fuse_entry_param param = {.ino = ino, .generation = 1, .attr = *st};
+    struct fuse_entry_param param = {.ino = ino, .generation = 1, .attr = sized(st)};
 
     if (r < 0)
         fuse_reply_err(req, -r);
@@ -59,6 +81,23 @@ static void reply_attr(fuse_req_t req, int r, const struct stat *st)
         fuse_reply_err(req, -r);
     else
         fuse_reply_attr(req, st, 0);
+}
+
+/* The length of an open file's text, found by reading it; never 0, which the kernel would remember
+ * for all who have it open. */
+static off_t find_end(fuse_req_t req, guint64 handle)
+{
+    PvCgroupRequest request = request_of(req);
+    g_autoptr(GString) text = g_string_new(NULL);
+    gsize before;
+
+    do {
+        before = text->len;
+        if (pv_cgroup_tree_read(tree_of(req), &request, handle, PV_FUSE_PIECE_BYTES,
+                                (goffset)before, text) < 0)
+            return FILE_BYTES;
+    } while (text->len > before && text->len < TEXT_BYTES);
+    return MAX((off_t)text->len, 1);
 }
 
 /* ---- names and attributes ---- */
@@ -81,7 +120,9 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     struct stat st = {0};
     int r = pv_cgroup_tree_stat(tree_of(req), &request, ino, &st);
 
-    (void)fi;
+    st = sized(&st);
+    if (r == 0 && S_ISREG(st.st_mode) && fi != NULL) /* lseek(2) to the end, and nothing else */
+        st.st_size = find_end(req, fi->fh);
     reply_attr(req, r, &st);
 }
 
@@ -110,6 +151,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
             change.times[i].tv_nsec = UTIME_NOW;
     }
     r = pv_cgroup_tree_change(tree_of(req), &request, ino, &change, &st);
+    st = sized(&st);
     reply_attr(req, r, &st);
 }
 
@@ -183,8 +225,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
     PvCgroupRequest request = request_of(req);
 
-    (void)rdev;
-    reply_result(req, pv_cgroup_tree_mknod(tree_of(req), &request, parent, name, mode));
+    reply_result(req, pv_cgroup_tree_mknod(tree_of(req), &request, parent, name, mode, rdev));
 }
 
 /* The same. */
@@ -203,13 +244,12 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
     reply_result(req, pv_cgroup_tree_symlink(tree_of(req), &request, parent, name, target));
 }
 
-/* The same: cgroupfs has no links, whatever the file. */
+/* The same. */
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
-    (void)ino;
-    (void)new_parent;
-    (void)new_name;
-    fuse_reply_err(req, EPERM);
+    PvCgroupRequest request = request_of(req);
+
+    reply_result(req, pv_cgroup_tree_link(tree_of(req), &request, ino, new_parent, new_name));
 }
 
 /* Valid replies: fuse_reply_err. */
@@ -244,13 +284,22 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     fi->direct_io = 1;
     fi->nonseekable = 0;
-    open_node(req, ino, fi->flags & (O_ACCMODE | O_TRUNC), fi);
+    open_node(req, ino, fi->flags & (O_ACCMODE | O_TRUNC | O_DIRECT), fi);
 }
 
 /* Valid replies: fuse_reply_open, fuse_reply_err. */
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     open_node(req, ino, O_RDONLY | O_DIRECTORY, fi);
+}
+
+/* Valid replies: fuse_reply_err. Directories of cgroupfs cannot be synchronized; its files can. */
+static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    (void)ino;
+    (void)datasync;
+    (void)fi;
+    fuse_reply_err(req, EINVAL);
 }
 
 /* Valid replies: fuse_reply_err. */
@@ -399,6 +448,7 @@ static const struct fuse_lowlevel_ops operations = {
     .opendir = op_opendir,
     .release = op_release,
     .releasedir = op_release,
+    .fsyncdir = op_fsyncdir,
     .read = op_read,
     .write = op_write,
     .readdir = op_readdir,

@@ -44,7 +44,11 @@ int pv_cgroup_tree_stat(PvCgroupTree *tree, const PvCgroupRequest *request, guin
 
     if (r == 0)
         r = pv_tree_place_find(tree, &caller, ino, &place);
-    return r < 0 ? r : stat_place(tree, &place, ino, ret_stat);
+    if (r == 0)
+        r = stat_place(tree, &place, ino, ret_stat);
+    return r == -ESTALE && caller.container != NULL
+               ? pv_tree_handle_stat(tree, &caller, ino, ret_stat)
+               : r;
 }
 
 int pv_cgroup_tree_access(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 ino, int mode)

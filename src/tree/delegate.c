@@ -23,6 +23,11 @@ gboolean pv_tree_is_pids_name(const char *name)
     return g_strv_contains(NAMES, name);
 }
 
+gboolean pv_tree_is_pressure_name(const char *name)
+{
+    return g_str_has_suffix(name, ".pressure") && strcmp(name, "cgroup.pressure") != 0;
+}
+
 GHashTable *pv_tree_delegatable_load(void)
 {
     GHashTable *names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);

@@ -368,6 +368,17 @@ int pv_cgroup_tree_mkdir(PvCgroupTree *tree, const PvCgroupRequest *request, gui
                : describe(tree, place.node.hierarchy, place.node.dir, name, fd, ret_ino, ret_stat);
 }
 
+/* The same where something is to go away: above hierarchies are roots alone, which the kernel would
+ * call mount points to who may write there. */
+static int find_source(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 parent,
+                       const char *name, PvTreeCaller *caller, PvTreePlace *place)
+{
+    int r = find_parent(tree, request, parent, name, caller, place);
+    gboolean is_above = place->node.kind == PV_TREE_TOP || place->node.kind == PV_TREE_OF;
+
+    return r == -EACCES && is_above && caller->creds.fsuid == 0 ? -EBUSY : r;
+}
+
 static int do_rmdir(int dirfd, const char *name, gpointer data)
 {
     (void)data;
@@ -379,7 +390,7 @@ int pv_cgroup_tree_rmdir(PvCgroupTree *tree, const PvCgroupRequest *request, gui
 {
     g_auto(PvTreeCaller) caller = {0};
     g_auto(PvTreePlace) place = {0};
-    int r = find_parent(tree, request, parent, name, &caller, &place);
+    int r = find_source(tree, request, parent, name, &caller, &place);
 
     return r < 0 ? r : once(tree, request, &caller, &place, name, do_rmdir, NULL, ENOENT);
 }
@@ -405,7 +416,7 @@ int pv_cgroup_tree_rename(PvCgroupTree *tree, const PvCgroupRequest *request, gu
     g_auto(PvTreePlace) place = {0};
     g_auto(PvTreePlace) new_place = {0};
     Target target = {.name = new_name, .flags = flags};
-    int r = find_parent(tree, request, parent, name, &caller, &place);
+    int r = find_source(tree, request, parent, name, &caller, &place);
 
     if (r == 0 && !pv_tree_is_plain_name(new_name))
         r = -EINVAL;
@@ -426,16 +437,22 @@ int pv_cgroup_tree_rename(PvCgroupTree *tree, const PvCgroupRequest *request, gu
 
 /* ---- what there is not ---- */
 
+typedef struct {
+    mode_t mode;
+    dev_t rdev;
+} Special;
+
 static int do_mknod(int dirfd, const char *name, gpointer data)
 {
-    mode_t mode = *(const mode_t *)data;
+    const Special *special = data;
 
-    if (S_ISREG(mode)) {
-        int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (S_ISREG(special->mode)) {
+        int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                        special->mode);
         pv_clear_fd(&fd);
         return fd == -1 && errno != 0 ? -1 : 0;
     }
-    return mknodat(dirfd, name, mode, 0);
+    return mknodat(dirfd, name, special->mode, special->rdev);
 }
 
 static int refused(int r)
@@ -444,13 +461,14 @@ static int refused(int r)
 }
 
 int pv_cgroup_tree_mknod(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 parent,
-                         const char *name, mode_t mode)
+                         const char *name, mode_t mode, dev_t rdev)
 {
     g_auto(PvTreeCaller) caller = {0};
     g_auto(PvTreePlace) place = {0};
+    Special special = {.mode = mode, .rdev = rdev};
     int r = find_parent(tree, request, parent, name, &caller, &place);
 
-    return refused(r < 0 ? r : on_name(tree, &caller, &place, name, do_mknod, &mode));
+    return refused(r < 0 ? r : on_name(tree, &caller, &place, name, do_mknod, &special));
 }
 
 static int do_symlink(int dirfd, const char *name, gpointer data)
@@ -466,6 +484,31 @@ int pv_cgroup_tree_symlink(PvCgroupTree *tree, const PvCgroupRequest *request, g
     int r = find_parent(tree, request, parent, name, &caller, &place);
 
     return refused(r < 0 ? r : on_name(tree, &caller, &place, name, do_symlink, (gpointer)target));
+}
+
+static int do_link(int dirfd, const char *name, gpointer data)
+{
+    return linkat(AT_FDCWD, data, dirfd, name, AT_SYMLINK_FOLLOW);
+}
+
+int pv_cgroup_tree_link(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 ino,
+                        guint64 parent, const char *name)
+{
+    g_auto(PvTreeCaller) caller = {0};
+    g_auto(PvTreePlace) place = {0};
+    g_auto(PvTreePlace) source = {0};
+    pv_autofd int fd = -1;
+    char path[64];
+    int r = find_parent(tree, request, parent, name, &caller, &place);
+
+    if (r == 0)
+        r = pv_tree_place_find(tree, &caller, ino, &source);
+    if (r == 0)
+        r = fd = pv_tree_place_open(tree, &source);
+    if (r < 0)
+        return r;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return refused(on_name(tree, &caller, &place, name, do_link, path));
 }
 
 static int do_unlink(int dirfd, const char *name, gpointer data)

@@ -21,16 +21,11 @@
 
 /* ---- opening ---- */
 
-static gboolean is_pressure(const char *name)
-{
-    return g_str_has_suffix(name, ".pressure") && strcmp(name, "cgroup.pressure") != 0;
-}
-
 /* Where the kernel looks at the opener's capabilities in whatever user namespace: for a trigger's
  * window (psi_trigger_create()). */
 static guint64 caps_of_any_namespace(const char *name)
 {
-    return is_pressure(name) ? G_GUINT64_CONSTANT(1) << CAP_SYS_RESOURCE : 0;
+    return pv_tree_is_pressure_name(name) ? G_GUINT64_CONSTANT(1) << CAP_SYS_RESOURCE : 0;
 }
 
 static int open_inode(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTreePlace *place,
@@ -86,7 +81,7 @@ static int open_place(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTr
         flags &= ~O_TRUNC;
     }
     return open_inode(tree, caller, place, &st, path_fd,
-                      flags & (O_ACCMODE | O_TRUNC | O_DIRECTORY), record);
+                      flags & (O_ACCMODE | O_TRUNC | O_DIRECT | O_DIRECTORY), record);
 }
 
 int pv_cgroup_tree_open(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 ino, int flags,
@@ -303,7 +298,7 @@ static gssize write_file(PvCgroupTree *tree, const PvTreeCaller *writer, PvTreeR
     if (may_be_done)
         return -EINTR;
     n = write_as(tree, writer, fd, data, size, offset);
-    if (n > 0 && is_pressure(name) && size < sizeof record->trigger) {
+    if (n > 0 && pv_tree_is_pressure_name(name) && size < sizeof record->trigger) {
         memcpy(record->trigger, data, size);
         record->trigger[size] = '\0';
     }

@@ -291,3 +291,29 @@ void pv_tree_handle_unlock(PvTreeHandle *handle)
 {
     g_mutex_unlock(&handle->lock);
 }
+
+/* ---- removed cgroups ---- */
+
+int pv_tree_handle_stat(PvCgroupTree *tree, const PvTreeCaller *caller, guint64 ino,
+                        struct stat *ret_stat)
+{
+    for (guint i = 0; i < PV_TREE_HANDLES; i++) {
+        const PvTreeRecord *record = &tree->shared->records[i];
+        PvTreeHandle *handle;
+        PvTreeRecord *locked;
+        int r;
+
+        if ((generation_of(record) & 1) == 0 || record->ino != ino ||
+            record->owner != caller->container->owner_ino ||
+            pv_tree_handle_lock(tree, number_of(tree, i), &handle, &locked) < 0)
+            continue;
+        /* It may have become another since it was looked at. */
+        r = handle->fd >= 0 && locked->ino == ino && locked->owner == caller->container->owner_ino
+                ? fstat(handle->fd, ret_stat)
+                : -1;
+        pv_tree_handle_unlock(handle);
+        if (r == 0)
+            return 0;
+    }
+    return -ESTALE;
+}

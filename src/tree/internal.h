@@ -270,6 +270,9 @@ GHashTable *pv_tree_delegatable_load(void);
 /* A file of pids. */
 gboolean pv_tree_is_pids_name(const char *name);
 
+/* A file that takes triggers. */
+gboolean pv_tree_is_pressure_name(const char *name);
+
 /* ---- handle.c ---- */
 
 struct PvTreeHandle {
@@ -277,7 +280,7 @@ struct PvTreeHandle {
     int fd;        /* -1: not opened by this process yet */
     GString *text; /* of a file of pids, while it is being read; NULL */
     guint64 text_pidns;
-    gint pending;        /* atomic: POLL* bits of an event that poll has not been told */
+    gint pending;        /* atomic: POLL* bits of a trigger's event that poll has not been told */
     gboolean is_watched; /* in the epoll set */
 };
 
@@ -296,6 +299,11 @@ gboolean pv_tree_handle_find_opened(PvCgroupTree *tree, guint64 ino, guint64 ope
 int pv_tree_handle_lock(PvCgroupTree *tree, guint64 number, PvTreeHandle **ret_handle,
                         PvTreeRecord **ret_record);
 void pv_tree_handle_unlock(PvTreeHandle *handle);
+
+/* Attributes of a node by a handle that the caller's container has of it: those of a removed cgroup
+ * can be found in no other way. -ESTALE when there is none. */
+int pv_tree_handle_stat(PvCgroupTree *tree, const PvTreeCaller *caller, guint64 ino,
+                        struct stat *ret_stat);
 /* A thread begins something long for a container. FALSE: it has too many already. */
 gboolean pv_tree_enter_busy(PvCgroupTree *tree, guint64 owner);
 void pv_tree_leave_busy(PvCgroupTree *tree, guint64 owner);

@@ -21,9 +21,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -114,9 +116,11 @@ static void do_stat(const Run *run, const char *path)
     int r = lstat(path, &st);
 
     say(r, "stat %s", shown(run, path));
+    /* Not the size of files: the kernel's have none, those of the tree must have one. */
     if (r == 0)
         printf("  mode %o owner %u:%u size %lld links %d\n", st.st_mode, st.st_uid, st.st_gid,
-               (long long)st.st_size, S_ISDIR(st.st_mode) ? 0 : (int)st.st_nlink);
+               S_ISREG(st.st_mode) ? 0 : (long long)st.st_size,
+               S_ISDIR(st.st_mode) ? 0 : (int)st.st_nlink);
 }
 
 static void do_open(const Run *run, const char *path, int flags, const char *what)
@@ -212,6 +216,29 @@ static void open_all_files_to_write(const Run *run, const char *dir)
     }
 }
 
+/* What cgroupfs does not have, asked for where the user may write and where it may not. */
+static void links_and_devices(const Run *run, const char *dir)
+{
+    g_autofree char *file = in(run->own, "cgroup.procs"), *new = in(dir, "new");
+
+    say(link(file, new), "link %s", shown(run, new));
+    say(symlink(file, new), "symlink %s", shown(run, new));
+    say(mknod(new, S_IFIFO | 0644, 0), "mkfifo %s", shown(run, new));
+    /* Above FUSE the kernel asks for CAP_MKNOD before anybody looks at the directory. */
+    if (strcmp(run->who, "root") == 0)
+        say(mknod(new, S_IFCHR | 0644, makedev(1, 3)), "mknod %s", shown(run, new));
+}
+
+static void do_sync(const Run *run, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    say(fd < 0 ? -1 : fsync(fd), "fsync %s", shown(run, path));
+    say(fd < 0 ? -1 : fdatasync(fd), "fdatasync %s", shown(run, path));
+    if (fd >= 0)
+        close(fd);
+}
+
 static void check_access(const Run *run, const char *path)
 {
     for (int mode = 0; mode < 8; mode++)
@@ -271,6 +298,9 @@ static void directories(const Run *run, const char *dir)
     do_open(run, file, O_RDONLY | O_CREAT, "create");
     do_open(run, file, O_WRONLY | O_TRUNC, "truncate");
     do_open(run, file, O_RDONLY | O_DIRECTORY, "directory");
+    do_open(run, file, O_RDONLY | O_DIRECT, "direct");
+    do_open(run, file, O_WRONLY | O_DIRECT, "direct");
+    do_open(run, x, O_RDONLY | O_DIRECT, "direct");
     do_open(run, x, O_WRONLY, "w");
     do_open(run, x, O_RDONLY | O_DIRECTORY, "directory");
     say(truncate(file, 0), "truncate %s", shown(run, file));
@@ -435,6 +465,18 @@ static void values(const Run *run, const char *dir)
 
 /* ---- what is removed while it is open ---- */
 
+static void list_open(int dirfd)
+{
+    DIR *dir = fdopendir(fcntl(dirfd, F_DUPFD_CLOEXEC, 0));
+    struct dirent *entry;
+
+    say(dir != NULL ? 0 : -1, "list when removed");
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        printf("  %s\n", entry->d_name);
+    if (dir != NULL)
+        closedir(dir);
+}
+
 static void removed(const Run *run, const char *dir)
 {
     g_autofree char *x = in(dir, "r"), *file = in(x, "cgroup.procs");
@@ -451,6 +493,11 @@ static void removed(const Run *run, const char *dir)
         return;
     say((int)read(fd, text, sizeof text), "read when removed");
     say((int)write(writable, "1", 1), "write when removed");
+    say(fstat(fd, &st), "fstat of a file when removed");
+    printf("  mode %o owner %u:%u\n", st.st_mode, st.st_uid, st.st_gid);
+    say(fstat(dirfd, &st), "fstat of a directory when removed");
+    printf("  mode %o owner %u:%u\n", st.st_mode, st.st_uid, st.st_gid);
+    list_open(dirfd);
     say(openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC) < 0 ? -1 : 0, "open when removed");
     say(mkdirat(dirfd, "s", 0755), "mkdir when removed");
     say(fstatat(dirfd, "cgroup.procs", &st, 0), "stat when removed");
@@ -468,6 +515,20 @@ static void whole(const Run *run)
     say(statvfs(run->base, &st), "statfs");
     printf("  block %lu name %lu blocks %lu free %lu\n", st.f_bsize, st.f_namemax, st.f_blocks,
            st.f_bfree);
+}
+
+/* How often an event is told of which nothing is read. */
+static void edges(int fd, const char *when)
+{
+    struct epoll_event event = {.events = EPOLLPRI | EPOLLET}, told;
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC), n = 0;
+
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        say(-1, "epoll");
+    while (n < 10 && epoll_wait(epoll_fd, &told, 1, 200) > 0)
+        n++;
+    say(n, "events %s", when);
+    close(epoll_fd);
 }
 
 static void events(const Run *run)
@@ -494,10 +555,14 @@ static void events(const Run *run)
         moved = p.revents != 0;
         say((int)pread(p.fd, text, sizeof text, 0) > 0, "read events");
         say(poll(&p, 1, 0), "poll events");
+        edges(p.fd, "before");
         kill(pid, SIGKILL);
         if (moved) {
             say(poll(&p, 1, 60000), "wait for events");
             printf("  %x\n", (unsigned int)p.revents);
+            edges(p.fd, "after");
+            say((int)pread(p.fd, text, sizeof text, 0) > 0, "read events");
+            say(poll(&p, 1, 0), "poll events");
         }
         waitpid(pid, NULL, 0);
         close(p.fd);
@@ -588,6 +653,10 @@ static void do_all(const Run *run)
     check_access(run, procs);
     directories(run, run->own);
     directories(run, run->base);
+    links_and_devices(run, run->own);
+    links_and_devices(run, run->base);
+    do_sync(run, run->own);
+    do_sync(run, procs);
     modes(run, run->own);
     modes(run, run->base);
     values(run, run->own);

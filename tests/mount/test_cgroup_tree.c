@@ -195,6 +195,65 @@ static char *run_script(PvtCgroup *cgroup, const char *base, const char *script)
     return g_string_free(g_steal_pointer(&output), FALSE);
 }
 
+/* ---- programs ---- */
+
+/* Those that send (sendfile(2), copy_file_range(2)), look at sizes, or read from the end. */
+static void test_programs_read_what_the_kernels_file_has(void **state)
+{
+    static const char *const COMMANDS[] = {
+        "busybox cat $f",
+        "busybox cp $f $c; cat $c",
+        "cp $f $c; cat $c",
+        "python3 -c 'import shutil, sys; shutil.copyfile(*sys.argv[1:])' $f $c; cat $c",
+        "tail -n 1 $f",
+        "tail -c 4000 $f",
+        "busybox tail -c 4000 $f",
+        "cat <$f | cat",
+    };
+    PvtDaemon *daemon = start_daemon();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "c1");
+    PvtContainer *container = pvt_container_start(daemon, cgroup, 0);
+    const char *controller = is_v1() ? "memory" : "pids";
+    const char *name = is_v1() ? "memory.limit_in_bytes" : "pids.max";
+    g_autofree char *base = tree_path(daemon, is_v1() ? "memory" : "");
+    g_autofree char *path = g_strdup_printf("%s/%s", base, name);
+    g_autofree char *copy = pvt_path("copy");
+    g_autofree char *expected = pvt_cgroup_read(cgroup, controller, name);
+
+    (void)state;
+    for (guint i = 0; i < G_N_ELEMENTS(COMMANDS); i++) {
+        g_autofree char *output = pvt_run(container, "f=%s; c=%s; %s", path, copy, COMMANDS[i]);
+
+        if (strcmp(output, expected) != 0)
+            fail_msg("%s: \"%s\", the kernel has \"%s\"", COMMANDS[i], output, expected);
+    }
+    pvt_container_stop(container);
+    pvt_daemon_stop(daemon);
+}
+
+static void test_roots_of_hierarchies_are_not_removed(void **state)
+{
+    PvtDaemon *daemon = start_daemon();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "c1");
+    PvtContainer *container = pvt_container_start(daemon, cgroup, 0);
+    g_autofree char *output = NULL;
+
+    (void)state;
+    if (is_v1()) {
+        pvt_run_status(container, &output,
+                       "cd %s/cgroup; export LC_ALL=C; rmdir pids; mv -T pids other; "
+                       "setpriv --reuid=2000 --clear-groups rmdir pids",
+                       daemon->mountpoint);
+        assert_string_equal(output, "rmdir: failed to remove 'pids': Device or resource busy\n"
+                                    "mv: cannot move 'pids' to 'other': Device or resource busy\n"
+                                    "rmdir: failed to remove 'pids': Permission denied\n");
+    } else {
+        print_message("skip: the root is a mount point\n");
+    }
+    pvt_container_stop(container);
+    pvt_daemon_stop(daemon);
+}
+
 /* ---- limits ---- */
 
 static void test_own_limits_cannot_be_raised(void **state)
@@ -817,6 +876,8 @@ int main(void)
         cmocka_unit_test(test_memory_answers_as_the_kernel),
         cmocka_unit_test(test_pids_answers_as_the_kernel),
         cmocka_unit_test(test_hybrids_v2_answers_as_the_kernel),
+        cmocka_unit_test(test_programs_read_what_the_kernels_file_has),
+        cmocka_unit_test(test_roots_of_hierarchies_are_not_removed),
         cmocka_unit_test(test_own_limits_cannot_be_raised),
         cmocka_unit_test(test_a_child_has_limits_of_its_own),
         cmocka_unit_test(test_root_stays_when_init_moves_below_it),
