@@ -38,7 +38,7 @@ typedef struct {
 } Reader;
 
 static const char *const FILES[] = {"proc/meminfo", "proc/stat",   "proc/cpuinfo",
-                                    "proc/vmstat",  "proc/uptime", "proc/loadavg"};
+                                    "proc/swaps",   "proc/uptime", "proc/loadavg"};
 
 G_NORETURN static void reader_fail(Reader *reader, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
