@@ -66,7 +66,7 @@ static const Key keys[] = {
              "all of the kernel's files in it are served, sys/devices/system/cpu, and "
              "containers/. Programs that bind whatever they find in proc/ over a container's, as "
              "the hook of lxcfs for LXC does, need lxcfs: a bind of all of proc/sys would hide the "
-             "kernel's. Then there is no cgroup/ either with cgroup-tree=no."},
+             "kernel's. With cgroup-tree=no there is no cgroup/ then."},
     {.name = "cgroup-tree",
      .type = TYPE_CHOICE,
      .offset = offsetof(PvConfig, cgroup_tree),
