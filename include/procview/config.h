@@ -27,7 +27,8 @@ typedef struct {
     char *auto_attach; /* rules, "all" or "none"; see pv_config_split_rules() */
     gboolean cpu_ids_dense;
     PvSwapTotal swap_total;
-    guint threads; /* 0: chosen from the number of CPUs */
+    gboolean lxcfs_files; /* files=lxcfs */
+    guint threads;        /* 0: chosen from the number of CPUs */
     guint sample_interval_sec;
     guint watchdog_sec;     /* 0: off */
     gboolean is_standalone; /* the command line only */

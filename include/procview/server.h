@@ -10,7 +10,8 @@
 typedef struct PvServer PvServer;
 
 typedef struct {
-    guint threads; /* that answer requests; 0: chosen from the number of CPUs */
+    guint threads;        /* that answer requests; 0: chosen from the number of CPUs */
+    PvServeOptions serve; /* not for the cgroup tree */
 
     /* The memory that outlives this server, with the recorded FUSE_INIT; must outlive it. No other
      * process may be serving with it once this one has been started. */

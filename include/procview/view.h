@@ -44,6 +44,13 @@ typedef struct {
     PvSwapTotal swap_total;
 } PvViewOptions;
 
+/* What is served: the daemon's configuration. All FALSE: everything. */
+typedef struct {
+    gboolean lxcfs_files; /* files=lxcfs: what lxcfs serves, and containers/. Who binds each entry
+                             of proc/ over a container's then covers nothing but what is served */
+    gboolean no_cgroup;   /* no directory that the cgroup tree is mounted on */
+} PvServeOptions;
+
 typedef struct PvViews PvViews;
 
 /* Fallbacks counted, for status. */

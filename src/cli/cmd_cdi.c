@@ -59,6 +59,7 @@ static gboolean write_file(const char *path, const char *text, GError **error)
 int pv_cmd_cdi(int argc, char **argv)
 {
     g_autofree char *output = NULL, *views = NULL, *wanted = NULL;
+    g_auto(GStrv) rest = NULL;
     g_autoptr(GError) error = NULL;
     const GOptionEntry entries[] = {
         {"output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "write to FILE instead of stdout",
@@ -66,6 +67,7 @@ int pv_cmd_cdi(int argc, char **argv)
         {"views", 0, 0, G_OPTION_ARG_FILENAME, &views,
          "the mount point of procviewd (" PV_VIEWS_DIR ")", "DIR"},
         {"hook", 0, 0, G_OPTION_ARG_FILENAME, &wanted, "the procview-hook to be called", "FILE"},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &rest, NULL, NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
 
@@ -74,6 +76,9 @@ int pv_cmd_cdi(int argc, char **argv)
                       "  podman run --device procview.dev/views=all IMAGE free",
                       entries, argc, argv))
         return PV_EXIT_USAGE;
+    if (rest != NULL)
+        return pv_cli_usage_error("cdi", "unexpected argument '%s'; did you mean --output '%s'?",
+                                  rest[0], rest[0]);
     if ((views != NULL && views[0] != '/') || (wanted != NULL && wanted[0] != '/'))
         return pv_cli_usage_error("cdi", "--views and --hook take absolute paths");
 

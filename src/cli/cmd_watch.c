@@ -11,12 +11,14 @@ typedef struct {
     gboolean is_dry, json, quiet;
     char *views_dir;
     char **rules;
+    char **rest; /* what is no option */
 } Options;
 
 static void options_clear(Options *options)
 {
     g_free(options->views_dir);
     g_strfreev(options->rules);
+    g_strfreev(options->rest);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
@@ -148,6 +150,7 @@ int pv_cmd_watch(int argc, char **argv)
          NULL},
         {"quiet", 'q', 0, G_OPTION_ARG_NONE, &options.quiet, "Print nothing but what goes wrong",
          NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &options.rest, NULL, NULL},
         {NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL},
     };
 
@@ -172,5 +175,8 @@ int pv_cmd_watch(int argc, char **argv)
             "  procview watch --dry-run --rule '/system.slice/*.service'\n",
             entries, argc, argv))
         return PV_EXIT_USAGE;
+    if (options.rest != NULL)
+        return pv_cli_usage_error("watch", "unexpected argument '%s'; did you mean --rule '%s'?",
+                                  options.rest[0], options.rest[0]);
     return run(&options);
 }

@@ -71,7 +71,7 @@ static void check_mount_calls(GPtrArray *checks)
 
     if (fs_fd == -ENOSYS || tree_fd == -ENOSYS)
         pv_check_add(checks, PV_CHECK_FAIL, "mount calls",
-                     "attach and run need Linux 5.2 and no seccomp filter in the way",
+                     "attach and run need Linux 5.10 and no seccomp filter in the way",
                      "fsopen or open_tree is missing");
     else if (fs_fd == -EPERM)
         pv_check_add(checks, PV_CHECK_WARN, "mount calls", "run procview doctor as root",

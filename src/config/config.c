@@ -55,6 +55,18 @@ static const Key keys[] = {
      .metavar = "RULE",
      .help = "what SwapTotal is: the swap that the container may use; on cgroup v1 the limit of "
              "memory and swap together, as lxcfs shows it; or none."},
+    {.name = "files",
+     .type = TYPE_CHOICE,
+     .offset = offsetof(PvConfig, lxcfs_files),
+     .choices = {"all", "lxcfs"},
+     .value = "all",
+     .metavar = "SET",
+     .help = "which files are served: all that there are, or those of lxcfs: proc/cpuinfo, "
+             "diskstats, loadavg, meminfo, slabinfo, stat, swaps and uptime, proc/pressure where "
+             "all of the kernel's files in it are served, sys/devices/system/cpu, and "
+             "containers/. Programs that bind whatever they find in proc/ over a container's, as "
+             "the hook of lxcfs for LXC does, need lxcfs: a bind of all of proc/sys would hide the "
+             "kernel's. With cgroup-tree=no there is no cgroup/ then."},
     {.name = "cgroup-tree",
      .type = TYPE_CHOICE,
      .offset = offsetof(PvConfig, cgroup_tree),

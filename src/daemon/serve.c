@@ -52,6 +52,9 @@ gboolean pv_service_open(PvService *service, const PvConfig *config, const PvSer
     pv_autofd int fd = fuse_fd;
 
     server_options.threads = config->threads;
+    server_options.serve = (PvServeOptions){.lxcfs_files = config->lxcfs_files,
+                                            .no_cgroup = config->lxcfs_files &&
+                                                         config->cgroup_tree == PV_CGROUP_TREE_NO};
     service->host = pv_host_open(NULL, error);
     if (service->host == NULL)
         return FALSE;

@@ -3,17 +3,20 @@
 
 #include "procview/error.h"
 #include "procview/file.h"
-#include "procview/view.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #define PAGE_BYTES     4096 /* st_size of every file of sysfs */
 #define PROC_BYTES_MIN 8192 /* the least st_size of a file of proc */
 #define PROC_BYTES_MAX (4 * 1024 * 1024)
 #define ROWS_MAX       256
+
+#define PRESSURE_PREFIX "proc/pressure/"
 
 struct PvLayout {
     GHashTable *dirs;    /* the node's value -> PvLayoutDir */
@@ -87,14 +90,59 @@ static PvLayoutDir *add_dir(PvLayout *layout, const char *path, GError **error)
     return dir;
 }
 
-static gboolean add_rows(PvLayout *layout, PvHost *host, GError **error)
+/* ---- which rows there are ---- */
+
+/* The set of lxcfs. Its directory of pressures is not here: see is_wanted(). */
+static const char *const lxcfs_files[] = {
+    "proc/cpuinfo",  "proc/diskstats", "proc/loadavg", "proc/meminfo",
+    "proc/slabinfo", "proc/stat",      "proc/swaps",   "proc/uptime",
+};
+
+static gboolean is_on_host(const PvRow *row, const PvHost *host)
+{
+    return !row->is_optional || pv_row_is_on_host(row, host);
+}
+
+/* A bind of our directory of pressures would hide nothing of the kernel's. */
+static gboolean has_all_pressures(const PvHost *host)
+{
+    int fd = openat(pv_host_procfs(host), "pressure", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    gboolean has_all = TRUE;
+    const struct dirent *entry;
+
+    if (dir == NULL && fd >= 0)
+        close(fd);
+    while (dir != NULL && has_all && (entry = readdir(dir)) != NULL) {
+        g_autofree char *path = g_strconcat(PRESSURE_PREFIX, entry->d_name, NULL);
+        const PvRow *row = pv_row_find(path);
+        has_all = entry->d_name[0] == '.' || (row != NULL && is_on_host(row, host));
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return has_all;
+}
+
+static gboolean is_wanted(const PvRow *row, const PvHost *host, const PvServeOptions *options)
+{
+    if (!options->lxcfs_files || g_str_has_prefix(row->path, PV_LAYOUT_CPU_PATH "/"))
+        return TRUE;
+    for (guint i = 0; i < G_N_ELEMENTS(lxcfs_files); i++) {
+        if (strcmp(lxcfs_files[i], row->path) == 0)
+            return TRUE;
+    }
+    return g_str_has_prefix(row->path, PRESSURE_PREFIX) && has_all_pressures(host);
+}
+
+static gboolean add_rows(PvLayout *layout, PvHost *host, const PvServeOptions *options,
+                         GError **error)
 {
     for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
         g_autofree char *parent_path = g_path_get_dirname(row->path);
         PvNode node = {.kind = PV_NODE_ROW, .value = row->number};
         PvLayoutDir *dir;
 
-        if (row->is_optional && !pv_row_is_on_host(row, host))
+        if (!is_wanted(row, host, options) || !is_on_host(row, host))
             continue;
         dir = add_dir(layout, parent_path, error);
         if (dir == NULL)
@@ -162,18 +210,19 @@ static void look_at_modes(PvLayout *layout, PvHost *host)
 
 /* ---- the whole ---- */
 
-PvLayout *pv_layout_new(PvHost *host, gboolean has_cpu, gboolean has_numa, GError **error)
+PvLayout *pv_layout_new(PvHost *host, const PvServeOptions *options, gboolean has_cpu,
+                        gboolean has_numa, GError **error)
 {
     g_autoptr(PvLayout) layout = g_new0(PvLayout, 1);
 
     layout->by_path = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, dir_free);
     layout->dirs = g_hash_table_new(NULL, NULL);
     layout->root = add_dir(layout, "", error);
-    if (layout->root == NULL || !add_rows(layout, host, error) ||
+    if (layout->root == NULL || !add_rows(layout, host, options, error) ||
         (has_cpu && !add_extra(layout, PV_LAYOUT_CPU_PATH, PV_EXTRA_CPU, error)) ||
         (has_numa && !add_extra(layout, PV_LAYOUT_NUMA_PATH, PV_EXTRA_NUMA, error)) ||
         !add_extra(layout, PV_LAYOUT_CONTAINERS_PATH, PV_EXTRA_CONTAINERS, error) ||
-        !add_extra(layout, PV_LAYOUT_CGROUP_PATH, PV_EXTRA_CGROUP, error))
+        (!options->no_cgroup && !add_extra(layout, PV_LAYOUT_CGROUP_PATH, PV_EXTRA_CGROUP, error)))
         return NULL;
     measure_rows(layout, host);
     look_at_modes(layout, host);

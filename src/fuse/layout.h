@@ -7,6 +7,7 @@
 #include "node.h"
 
 #include "procview/host.h"
+#include "procview/view.h"
 
 #include <sys/stat.h>
 
@@ -39,11 +40,13 @@ typedef struct {
 typedef struct PvLayout PvLayout;
 
 /*
- * has_cpu, has_numa  the host has these directories of sysfs
+ * options            what of all this is wanted
+ * has_cpu, has_numa  these directories of sysfs are served
  *
  * Errors: INVALID for a table whose paths cannot be told apart by their numbers.
  */
-PvLayout *pv_layout_new(PvHost *host, gboolean has_cpu, gboolean has_numa, GError **error);
+PvLayout *pv_layout_new(PvHost *host, const PvServeOptions *options, gboolean has_cpu,
+                        gboolean has_numa, GError **error);
 void pv_layout_free(PvLayout *layout);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvLayout, pv_layout_free)
 

@@ -404,7 +404,7 @@ PvServer *pv_server_new(PvHost *host, PvContainers *containers, PvViews *views,
 
     if (server == NULL)
         return NULL;
-    server->tree = pv_tree_new(host, containers, views, error);
+    server->tree = pv_tree_new(host, containers, views, &options->serve, error);
     if (server->tree == NULL)
         return NULL;
     pv_tree_set_time(server->tree, server->memory->mount_sec);

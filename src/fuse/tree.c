@@ -25,10 +25,12 @@ struct PvTree {
     struct timespec start;     /* the time of every file */
     struct stat pidns;         /* of the daemon's own pid namespace */
     gboolean shows_host;       /* to everybody */
+    gboolean is_reduced;       /* a tree that is configured otherwise has more names */
     const gint32 *host_switch; /* the same while it is not 0; NULL: there is none */
 };
 
-PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GError **error)
+PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views,
+                    const PvServeOptions *options, GError **error)
 {
     g_autoptr(PvTree) tree = g_new0(PvTree, 1);
 
@@ -39,8 +41,10 @@ PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GErr
     if (fstatat(pv_host_procfs(host), "self/ns/pid", &tree->pidns, 0) < 0)
         memset(&tree->pidns, 0, sizeof tree->pidns);
     tree->sys_cpu = pv_sys_cpu_new(host);
-    tree->sys_numa = pv_sys_numa_new(host);
-    tree->layout = pv_layout_new(host, tree->sys_cpu != NULL, tree->sys_numa != NULL, error);
+    tree->sys_numa = options->lxcfs_files ? NULL : pv_sys_numa_new(host);
+    tree->is_reduced = options->lxcfs_files;
+    tree->layout =
+        pv_layout_new(host, options, tree->sys_cpu != NULL, tree->sys_numa != NULL, error);
     if (tree->layout == NULL)
         return NULL;
     return g_steal_pointer(&tree);
@@ -308,10 +312,11 @@ static int lookup_container(PvTree *tree, const PvCaller *caller, const char *na
     return fill_entry(tree, &node, &st, ret_entry);
 }
 
-/* containers/NAME has a link to the container's cgroups. */
-static gboolean has_cgroup_link(const PvNode *directory)
+/* containers/NAME has a link to the container's cgroups, where there is a place for their tree. */
+static gboolean has_cgroup_link(const PvLayoutDir *dir, const PvNode *directory)
 {
-    return directory->kind == PV_NODE_ROOT && directory->container_id != 0;
+    return directory->kind == PV_NODE_ROOT && directory->container_id != 0 &&
+           pv_layout_find(dir, PV_LAYOUT_CGROUP_PATH) != NULL;
 }
 
 static PvNode cgroup_link_of(const PvNode *directory)
@@ -351,15 +356,17 @@ int pv_tree_lookup(PvTree *tree, const PvCaller *caller, guint64 parent, const c
     if (dir->extra == PV_EXTRA_CONTAINERS)
         return lookup_container(tree, caller, name, ret_entry);
 
-    if (has_cgroup_link(&parent_node) && strcmp(name, PV_LAYOUT_CGROUP_PATH) == 0)
+    if (has_cgroup_link(dir, &parent_node) && strcmp(name, PV_LAYOUT_CGROUP_PATH) == 0)
         return lookup_cgroup_link(tree, caller, &parent_node, ret_entry);
     child = pv_layout_find(dir, name);
     if (child == NULL && (dir->extra == PV_EXTRA_CPU || dir->extra == PV_EXTRA_NUMA))
         return lookup_sysfs(tree, caller, &parent_node, FALSE, dir->extra == PV_EXTRA_NUMA, name,
                             ret_entry);
     child_dir = child != NULL ? pv_layout_dir(tree->layout, &child->node) : NULL;
-    if (child == NULL || !is_visible(&parent_node, &child->node, child_dir))
+    if (child == NULL || !is_visible(&parent_node, &child->node, child_dir)) {
+        ret_entry->differs = tree->is_reduced;
         return -ENOENT;
+    }
     if (child_dir != NULL && child_dir->extra == PV_EXTRA_CONTAINERS) {
         ret_entry->differs = TRUE;
         if (!is_operator(tree, caller))
@@ -523,7 +530,7 @@ int pv_tree_list(PvTree *tree, const PvCaller *caller, PvContainer *container, g
     if (dir->extra == PV_EXTRA_CONTAINERS)
         return list_containers(tree, caller, &listing);
     list_children(tree, caller, dir, &node, &listing);
-    if (has_cgroup_link(&node)) {
+    if (has_cgroup_link(dir, &node)) {
         PvNode link = cgroup_link_of(&node);
         func(PV_LAYOUT_CGROUP_PATH, pv_node_encode(&link), S_IFLNK, data);
     }

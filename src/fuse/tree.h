@@ -30,7 +30,8 @@ typedef struct {
 } PvTreeEntry;
 
 /* Errors: INVALID for a table whose paths cannot be told apart by their numbers. */
-PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views, GError **error);
+PvTree *pv_tree_new(PvHost *host, PvContainers *containers, PvViews *views,
+                    const PvServeOptions *options, GError **error);
 void pv_tree_free(PvTree *tree);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvTree, pv_tree_free)
 

@@ -62,8 +62,8 @@ understood() {
 }
 understood "$root$etc/procview/procview.conf"
 understood "$root$etc/procview/lxcfs-compat.conf"
-# Its examples too: all of them that have a value.
-sed 's/^#\([a-z-]*=.\)/\1/' "$root$etc/procview/procview.conf" >"$root/all.conf"
+# Its examples too, each of which has a value that is allowed.
+sed 's/^#\([a-z-]*=\)/\1/' "$root$etc/procview/procview.conf" >"$root/all.conf"
 [ "$(grep -c '^[a-z]' "$root/all.conf")" -gt 5 ] || { echo "FAIL: procview.conf has no examples"; exit 1; }
 understood "$root/all.conf"
 if command -v systemd-analyze >/dev/null; then

@@ -24,4 +24,6 @@ program=$work/root/${target#/}
 [ "$(basename "$program")" = procviewd ] && [ -x "$program" ] || fail "lxcfs is a link to $target"
 ln -sf "$program" "$link"
 "$link" --help | grep -q '^Usage: lxcfs ' || fail "by this name it does not take lxcfs's options"
+page=$(find "$work/root" -path '*/man8/lxcfs.8')
+[ -n "$page" ] && [ -f "$page" ] || fail "there is no manual page of lxcfs"
 echo ok

@@ -46,6 +46,12 @@ for file in proc/{cpuinfo,diskstats,loadavg,meminfo,stat,swaps,uptime} sys/devic
     ok "/var/lib/lxcfs/$file" test -r "/var/lib/lxcfs/$file"
 done
 
+# And nothing else: the hook covers every entry of a container's proc by ours.
+expected='containers|proc|sys|sys/devices/system/cpu'
+expected+='|proc/(cpuinfo|diskstats|loadavg|meminfo|pressure|slabinfo|stat|swaps|uptime)'
+equal "no other file, no sysctl, no cgroup tree" \
+    "$(cd /var/lib/lxcfs && printf '%s\n' * proc/* sys/devices/system/* | grep -vxE "$expected")" ""
+
 # A container on the last CPU of the machine: by lxcfs's rule it is CPU 0 in there.
 last_cpu=$(($(nproc --all) - 1))
 make_rootfs "$work/pv-lxcfs/rootfs"
@@ -76,6 +82,17 @@ equal "LXC: meminfo shows the limit" \
 equal "LXC: one CPU, counted from 0" "$(inside /bin/cat /sys/devices/system/cpu/online)" 0
 equal "LXC: the same CPU in cpuinfo" "$(inside /bin/grep -c '^processor' /proc/cpuinfo)" 1
 equal "LXC: the same CPU in stat" "$(inside /bin/grep '^cpu[0-9]' /proc/stat | cut -d' ' -f1)" cpu0
+# What lxcfs does not serve is the kernel's: all sysctls, and those of the container's namespaces can be written.
+# shellcheck disable=SC2012 # names that the kernel gives
+equal "LXC: /proc/sys is the kernel's" "$(inside /bin/ls /proc/sys | sort | xargs)" "$(ls /proc/sys | sort | xargs)"
+equal "LXC: hostname" "$(inside /bin/cat /proc/sys/kernel/hostname)" pv-lxcfs
+boot_id=$(inside /bin/cat /proc/sys/kernel/random/boot_id) # one of its own, by LXC
+equal "LXC: boot_id is there" "${#boot_id}" 36
+inside /bin/sh -c 'echo 4321 65432 >/proc/sys/net/ipv4/ip_local_port_range' || fail "LXC: a sysctl cannot be written"
+equal "LXC: a sysctl is written" "$(inside /bin/cat /proc/sys/net/ipv4/ip_local_port_range | xargs)" "4321 65432"
+# shellcheck disable=SC2012
+[ ! -d /proc/pressure ] ||
+    equal "LXC: all pressures are there" "$(inside /bin/ls /proc/pressure | sort | xargs)" "$(ls /proc/pressure | sort | xargs)"
 uptime=$(inside /bin/head -n 1 /proc/uptime)
 ok "LXC: uptime is the container's" test "${uptime%%.*}" -lt 120
 lxc-stop -P "$work" -n pv-lxcfs -k

@@ -50,6 +50,16 @@ status=0
 run pv-busybox /nonexistent >/dev/null 2>&1 || status=$?
 equal "runtime: so does 'command not found'" $status 127
 
+# The abilities that the shipped configuration tells podman of. Which of them the real runtime has is its own affair.
+{
+    sed '/^runtime_supports/d' "$CONTAINERS_CONF"
+    grep '^runtime_supports' "$(dirname "$HOOK_PROGRAM")/50-procview.conf"
+} >"$work/shipped.conf"
+said=$(CONTAINERS_CONF=$work/shipped.conf run --cgroups=disabled pv-busybox sh -c : 2>&1) || true
+ok "runtime: podman lets it run without cgroups" [ "${said/NoCgroups/}" = "$said" ]
+contains "runtime: meminfo shows the limit, with the shipped configuration" \
+    "$(CONTAINERS_CONF=$work/shipped.conf run pv-busybox $total)" " 262144 "
+
 # What is shipped, but for where the hook and its daemon are.
 hooks_from() {
     rm -rf "$work/hooks.d"

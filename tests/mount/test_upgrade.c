@@ -282,16 +282,24 @@ static void check_command_line(pid_t worker, const char *program)
     assert_string_equal(text + strlen(text) + 1, "--worker");
 }
 
+/* The program by that name: a link, as one is installed. */
+static char *lxcfs_program(void)
+{
+    char *program = pvt_path("lxcfs");
+
+    assert_true(symlink(under_test(), program) == 0 || errno == EEXIST);
+    return program;
+}
+
 static void test_under_the_name_lxcfs(void **state)
 {
-    g_autofree char *program = pvt_path("lxcfs");
+    g_autofree char *program = lxcfs_program();
     g_autofree char *path = NULL;
     PvtDaemon *daemon;
     PvtReaders run;
     pid_t worker;
 
     (void)state;
-    assert_int_equal(symlink(under_test(), program), 0);
     daemon = pvt_daemon_start_program(program, NULL);
     pvt_expect_ends(daemon);
     path = g_build_filename(daemon->base, "lxcfs.pid", NULL);
@@ -312,6 +320,53 @@ static void test_under_the_name_lxcfs(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+/* Every name in a directory of the mount is in `allowed`. Returns how many there are. */
+static guint check_names(const PvtDaemon *daemon, const char *folder, const char *allowed)
+{
+    g_auto(GStrv) names = g_strsplit(allowed, " ", -1);
+    g_autofree char *path = g_build_filename(daemon->mountpoint, folder, NULL);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *name;
+    guint n = 0;
+
+    assert_non_null(dir);
+    while ((name = g_dir_read_name(dir)) != NULL) {
+        if (!g_strv_contains((const char *const *)names, name))
+            pvt_fail("%s/%s: lxcfs has no such file", path, name);
+        n++;
+    }
+    return n;
+}
+
+/* Its hook for LXC covers each entry of proc/ of a container by ours: with a proc/sys all sysctls
+ * were gone. */
+static void test_the_name_lxcfs_serves_the_files_of_lxcfs_only(void **state)
+{
+    const char *const always[] = {"cpuinfo", "diskstats", "loadavg", "meminfo",
+                                  "stat",    "swaps",     "uptime"};
+    g_autofree char *program = lxcfs_program();
+    PvtDaemon *daemon = pvt_daemon_start_program(program, NULL);
+    g_autofree char *pressure = g_build_filename(daemon->mountpoint, "proc/pressure", NULL);
+
+    (void)state;
+    check_names(daemon, "", "proc sys containers");
+    check_names(daemon, "sys/devices/system", "cpu");
+    check_names(daemon, "proc",
+                "cpuinfo diskstats loadavg meminfo pressure slabinfo stat swaps uptime");
+    for (guint i = 0; i < G_N_ELEMENTS(always); i++) {
+        g_autofree char *path = g_build_filename(daemon->mountpoint, "proc", always[i], NULL);
+        assert_true(g_file_test(path, G_FILE_TEST_IS_REGULAR));
+    }
+    if (g_file_test(pressure, G_FILE_TEST_IS_DIR)) { /* whole, or not at all */
+        g_autoptr(GDir) kernels = g_dir_open("/proc/pressure", 0, NULL);
+        guint n = 0;
+        while (kernels != NULL && g_dir_read_name(kernels) != NULL)
+            n++;
+        assert_true(check_names(daemon, "proc/pressure", "cpu io irq memory") >= n);
+    }
+    pvt_daemon_stop(daemon);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_open_files_follow_sigusr2),
         cmocka_unit_test(test_pid_file_is_the_supervisors_and_goes_with_it),
         cmocka_unit_test(test_under_the_name_lxcfs),
+        cmocka_unit_test(test_the_name_lxcfs_serves_the_files_of_lxcfs_only),
     };
 
     return pvt_main(tests);

@@ -56,6 +56,19 @@ static void ps_takes_no_arguments(void **state)
     assert_int_equal(RUN(pv_cmd_ps, "ps", "web"), PV_EXIT_USAGE);
 }
 
+static void watch_takes_rules_by_their_option_only(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN(pv_cmd_watch, "watch", "/docker/*"), PV_EXIT_USAGE);
+    assert_int_equal(RUN(pv_cmd_watch, "watch", "--dry-run", "--", "/docker/*"), PV_EXIT_USAGE);
+}
+
+static void cdi_takes_no_arguments(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN(pv_cmd_cdi, "cdi", "extra"), PV_EXIT_USAGE);
+}
+
 static void show_takes_one_file(void **state)
 {
     (void)state;
@@ -187,6 +200,8 @@ int main(void)
         cmocka_unit_test(attach_without_a_container_is_a_usage_error),
         cmocka_unit_test(attach_takes_all_or_names),
         cmocka_unit_test(ps_takes_no_arguments),
+        cmocka_unit_test(watch_takes_rules_by_their_option_only),
+        cmocka_unit_test(cdi_takes_no_arguments),
         cmocka_unit_test(show_takes_one_file),
         cmocka_unit_test(files_are_found_by_any_spelling),
         cmocka_unit_test(files_that_are_not_served_are_not_found),

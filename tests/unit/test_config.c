@@ -51,6 +51,7 @@ static void test_defaults(void **state)
     assert_null(config.pid_file);
     assert_false(config.cpu_ids_dense);
     assert_int_equal(config.swap_total, PV_SWAP_TOTAL_SWAP);
+    assert_false(config.lxcfs_files);
     assert_int_equal(config.threads, 0);
     assert_int_equal(config.sample_interval_sec, 5);
     assert_int_equal(config.log_level, PV_LOG_INFO);
@@ -93,13 +94,14 @@ static void test_unknown_key_is_refused_with_its_line(void **state)
     (void)state;
     expect_refused(
         "[procview]\nthreads=1\n  colour = red\n",
-        "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, cgroup-tree, "
-        "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
+        "f.conf:3: unknown key \"colour\"; allowed: mountpoint, cpu-ids, swap-total, files, "
+        "cgroup-tree, threads, sample-interval, watchdog, auto-attach, log-level, state-dir, "
+        "pid-file");
     expect_refused(
         "[procview]\ncpu-ids[de]=dense\n",
-        "f.conf:2: unknown key \"cpu-ids[de]\"; allowed: mountpoint, cpu-ids, swap-total, "
-        "cgroup-tree, "
-        "threads, sample-interval, watchdog, auto-attach, log-level, state-dir, pid-file");
+        "f.conf:2: unknown key \"cpu-ids[de]\"; allowed: mountpoint, cpu-ids, swap-total, files, "
+        "cgroup-tree, threads, sample-interval, watchdog, auto-attach, log-level, state-dir, "
+        "pid-file");
 }
 
 static void test_unknown_section_is_refused_with_its_line(void **state)
@@ -281,6 +283,8 @@ static void test_compat_profile_is_a_valid_configuration(void **state)
     assert_string_equal(config.mountpoint, "/var/lib/lxcfs");
     assert_true(config.cpu_ids_dense);
     assert_int_equal(config.swap_total, PV_SWAP_TOTAL_MEMSW);
+    assert_true(config.lxcfs_files);
+    assert_int_equal(config.cgroup_tree, PV_CGROUP_TREE_NO);
 }
 
 static void test_help_names_every_key(void **state)

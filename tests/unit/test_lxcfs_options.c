@@ -174,6 +174,7 @@ static void test_the_name_brings_the_profile(void **state)
     pv_config_init(&config);
     assert_true(pv_lxcfs_options_take(&config, &argc, &argv, &ret_argv, &error));
     assert_true(config.cpu_ids_dense);
+    assert_true(config.lxcfs_files);
     assert_int_equal(config.swap_total, PV_SWAP_TOTAL_MEMSW);
     assert_true(pv_config_load(&config, argc, argv, &command, &error));
     assert_int_equal(command, PV_COMMAND_SERVE);

@@ -26,6 +26,8 @@ typedef struct {
 /* A caller that cannot be told: everything is as the host has it. */
 static const PvCaller nobody = {.tid = 0, .uid = 1000};
 
+static const PvServeOptions everything = {0};
+
 static int set_up(void **state)
 {
     const PvViewOptions options = {0};
@@ -39,7 +41,7 @@ static int set_up(void **state)
         return -1;
     f->containers = pv_containers_new(f->host, f->hierarchies, NULL);
     f->views = pv_views_new(f->host, f->containers, &options);
-    f->tree = pv_tree_new(f->host, f->containers, f->views, NULL);
+    f->tree = pv_tree_new(f->host, f->containers, f->views, &everything, NULL);
     *state = f;
     return f->tree != NULL ? 0 : -1;
 }
@@ -245,7 +247,7 @@ static void test_nothing_in_sysfs_can_be_written(void **state)
 static void test_new_server_understands_old_numbers(void **state)
 {
     const Fixture *f = *state;
-    g_autoptr(PvTree) other = pv_tree_new(f->host, f->containers, f->views, NULL);
+    g_autoptr(PvTree) other = pv_tree_new(f->host, f->containers, f->views, &everything, NULL);
     const char *path = "sys/devices/system/cpu/cpu0/topology/thread_siblings_list";
     g_autoptr(GString) text = g_string_new(NULL);
     PvTreeEntry entry;
@@ -257,6 +259,55 @@ static void test_new_server_understands_old_numbers(void **state)
     assert_true(S_ISREG(st.st_mode));
     assert_int_equal(pv_tree_render(other, NULL, (guint64)ino, text), 0);
     assert_true(text->len > 0);
+}
+
+static void add_name(const char *name, guint64 ino, mode_t mode, gpointer data)
+{
+    (void)ino, (void)mode;
+    g_ptr_array_add(data, g_strdup(name));
+}
+
+static gint compare_names(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The names in a directory, in order, with blanks between them. */
+static char *names_in(PvTree *tree, guint64 ino)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+
+    assert_int_equal(pv_tree_list(tree, &nobody, NULL, ino, add_name, names), 0);
+    g_ptr_array_sort(names, compare_names);
+    g_ptr_array_add(names, NULL);
+    return g_strjoinv(" ", (char **)names->pdata);
+}
+
+/* What covers each entry of proc/ with ours, as the hook of lxcfs does, may hide nothing else. */
+static void test_the_set_of_lxcfs_has_no_directory_of_sysctls(void **state)
+{
+    const Fixture *f = *state;
+    const PvServeOptions options = {.lxcfs_files = TRUE, .no_cgroup = TRUE};
+    g_autoptr(PvTree) tree = pv_tree_new(f->host, f->containers, f->views, &options, NULL);
+    PvTreeEntry entry;
+    g_autofree char *top = names_in(tree, ROOT);
+    g_autofree char *sys =
+        names_in(tree, (guint64)resolve(tree, &nobody, "sys/devices/system", &entry));
+    g_autofree char *proc = names_in(tree, (guint64)resolve(tree, &nobody, "proc", &entry));
+    g_auto(GStrv) names = g_strsplit(proc, " ", -1);
+
+    assert_string_equal(top, "proc sys");
+    assert_string_equal(sys, "cpu");
+    for (guint i = 0; names[i] != NULL; i++) {
+        const char *const lxcfs[] = {"cpuinfo",  "diskstats", "loadavg", "meminfo", "pressure",
+                                     "slabinfo", "stat",      "swaps",   "uptime",  NULL};
+        assert_true(g_strv_contains(lxcfs, names[i]));
+    }
+    assert_true(g_strv_contains((const char *const *)names, "meminfo"));
+    assert_int_equal(resolve(tree, &nobody, "proc/sys", &entry), -ENOENT);
+    assert_true(entry.differs); /* another configuration has it, after a reload */
+    assert_int_equal(resolve(tree, &nobody, "cgroup", &entry), -ENOENT);
+    assert_int_equal(resolve(tree, &nobody, "sys/devices/system/node", &entry), -ENOENT);
 }
 
 static void count_name(const char *name, guint64 ino, mode_t mode, gpointer data)
@@ -348,6 +399,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cpu_names_differ_by_caller, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_in_sysfs_can_be_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_new_server_understands_old_numbers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_set_of_lxcfs_has_no_directory_of_sysctls, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_directories_list_what_can_be_looked_up, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_cpu_directory_has_the_tables_rows_once, set_up,
