@@ -60,11 +60,14 @@ static int open_inode(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTr
     return fd;
 }
 
-static gboolean is_refused_at_root(PvCgroupTree *tree, const PvTreePlace *place)
+/* Whether writing is refused whatever the kernel would say. */
+static gboolean is_refused(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTreePlace *place)
 {
-    return place->node.kind == PV_TREE_FILE && place->node.dir == place->root.id &&
-           !place->root.is_top &&
-           !pv_tree_is_delegatable(tree, place->node.hierarchy,
+    if (place->node.kind != PV_TREE_FILE || place->root.is_top)
+        return FALSE;
+    if (place->node.dir != place->root.id)
+        return pv_tree_place_ends_at_root(tree, caller, place);
+    return !pv_tree_is_delegatable(tree, place->node.hierarchy,
                                    pv_tree_name(tree, place->node.name));
 }
 
@@ -81,7 +84,7 @@ static int open_place(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTr
         return path_fd;
     if (fstat(path_fd, &st) < 0)
         return -errno;
-    if (is_refused_at_root(tree, place)) {
+    if (is_refused(tree, caller, place)) {
         record->refuses_writes = EPERM;
         flags &= ~O_TRUNC;
     }

@@ -250,6 +250,11 @@ int pv_tree_place_find(PvCgroupTree *tree, const PvTreeCaller *caller, guint64 i
 /* Whether the place lets the caller change anything below it; 0 or a negative errno. */
 int pv_tree_place_writable(const PvTreePlace *place);
 
+/* Whether the caller must not go, nor change anything, below its root in the place's hierarchy: it
+ * would be rid of its limits there. */
+gboolean pv_tree_place_ends_at_root(const PvCgroupTree *tree, const PvTreeCaller *caller,
+                                    const PvTreePlace *place);
+
 /* Open the node itself, as O_PATH, with our own rights. */
 int pv_tree_place_open(PvCgroupTree *tree, const PvTreePlace *place);
 
@@ -262,6 +267,9 @@ void pv_tree_fill_stat(guint64 ino, mode_t mode, struct stat *ret_stat);
 /* The files of the tree's root that may be written. */
 gboolean pv_tree_is_delegatable(const PvCgroupTree *tree, guint hierarchy, const char *name);
 GHashTable *pv_tree_delegatable_load(void);
+
+/* Whether the limits of a root bind what is in cgroups below it, too. */
+gboolean pv_tree_limits_reach_down(const PvCgroupTree *tree, guint hierarchy, guint64 root_id);
 
 /* A file of pids. */
 gboolean pv_tree_is_pids_name(const char *name);
