@@ -87,6 +87,23 @@ PvContainer *pv_containers_find(PvContainers *containers, pid_t tid, GError **er
  */
 char *pv_container_root_text(PvContainer *container, guint64 *ret_init_start_ticks);
 
+/*
+ * The same, cut back to where the root of the container's cgroup tree is: an init that moved below
+ * it through the tree has left a mark there, which is seen with CAP_SYS_ADMIN only.
+ */
+char *pv_container_tree_root_text(PvContainer *container, const PvHierarchies *hierarchies);
+
+/*
+ * Mark a cgroup as the root of the container with this pid namespace and init.
+ * fd  of its directory, which may be O_PATH
+ * Returns 0 or a negative errno.
+ */
+int pv_root_mark_set(int fd, guint64 pidns_ino, guint64 init_start_ticks);
+
+/* Cut a path below the hierarchy's directory back to the outermost cgroup with that mark, if there
+ * is one. */
+void pv_root_mark_cut(int hierarchy_dirfd, guint64 pidns_ino, guint64 init_start_ticks, char *path);
+
 /* Forget a container that turned out stale (a read of its cgroup said -ENODEV). Finding it again
  * opens its cgroup anew: a service that was restarted has the same path. */
 void pv_containers_drop(PvContainers *containers, PvContainer *container);

@@ -80,7 +80,7 @@ static char *relative_path(const char *root, const char *path)
     return g_string_free(result, FALSE);
 }
 
-/* The viewer's root in a hierarchy: its container's, unless it was moved out of that. */
+/* The viewer's root in a hierarchy: its container's tree's, unless it was moved out of that. */
 static const char *root_of(char *const *container_lines, char *const *viewer_lines,
                            const char *head, gsize length)
 {
@@ -140,7 +140,6 @@ static char *seen_by(pid_t pid, pid_t viewer, GError **error)
     g_auto(PvCliContext) context = {0};
     g_autoptr(PvContainer) container = NULL;
     g_autofree char *text = NULL, *viewer_text = NULL, *container_text = NULL;
-    guint64 start_ticks;
 
     if (has_own_namespace(viewer))
         return read_from_inside(pid, viewer, error);
@@ -151,7 +150,7 @@ static char *seen_by(pid_t pid, pid_t viewer, GError **error)
     container = pv_containers_find(context.containers, viewer, error);
     if (container == NULL)
         return NULL;
-    container_text = pv_container_root_text(container, &start_ticks);
+    container_text = pv_container_tree_root_text(container, context.hierarchies);
     return rewrite(text, container_text, viewer_text);
 }
 

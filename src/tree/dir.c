@@ -358,6 +358,8 @@ int pv_cgroup_tree_mkdir(PvCgroupTree *tree, const PvCgroupRequest *request, gui
     pv_autofd int fd = -1;
     int r = find_parent(tree, request, parent, name, &caller, &place);
 
+    if (r == 0 && pv_tree_place_ends_at_root(tree, &caller, &place))
+        r = -EPERM;
     if (r == 0)
         r = once(tree, request, &caller, &place, name, do_mkdir, &mode, EEXIST);
     if (r < 0)

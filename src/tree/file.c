@@ -55,11 +55,14 @@ static int open_inode(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTr
     return fd;
 }
 
-static gboolean is_refused_at_root(PvCgroupTree *tree, const PvTreePlace *place)
+/* Whether writing is refused whatever the kernel would say. */
+static gboolean is_refused(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTreePlace *place)
 {
-    return place->node.kind == PV_TREE_FILE && place->node.dir == place->root.id &&
-           !place->root.is_top &&
-           !pv_tree_is_delegatable(tree, place->node.hierarchy,
+    if (place->node.kind != PV_TREE_FILE || place->root.is_top)
+        return FALSE;
+    if (place->node.dir != place->root.id)
+        return pv_tree_place_ends_at_root(tree, caller, place);
+    return !pv_tree_is_delegatable(tree, place->node.hierarchy,
                                    pv_tree_name(tree, place->node.name));
 }
 
@@ -76,7 +79,7 @@ static int open_place(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTr
         return path_fd;
     if (fstat(path_fd, &st) < 0)
         return -errno;
-    if (is_refused_at_root(tree, place)) {
+    if (is_refused(tree, caller, place)) {
         record->refuses_writes = EPERM;
         flags &= ~O_TRUNC;
     }
@@ -198,15 +201,20 @@ int pv_cgroup_tree_read(PvCgroupTree *tree, const PvCgroupRequest *request, guin
 
 /* ---- writing ---- */
 
-/* One write by the thread that has become the writer: some controllers look at that. */
-static gssize write_as(PvCgroupTree *tree, const PvTreeCaller *writer, int fd, const char *data,
-                       gsize size, goffset offset)
+/*
+ * One write by the thread that has become the writer: some controllers look at that.
+ * task_fd  of the one whose number is written, which must still be its own; negative: of nobody
+ */
+static gssize write_as(PvCgroupTree *tree, const PvTreeCaller *writer, int fd, int task_fd,
+                       const char *data, gsize size, goffset offset)
 {
-    ssize_t n;
+    ssize_t n = -ESRCH;
 
     pv_tree_assume(&writer->creds);
-    n = pwrite(fd, data, size, offset);
-    n = n < 0 ? -errno : n;
+    if (task_fd < 0 || pv_tree_task_has_number(task_fd)) {
+        n = pwrite(fd, data, size, offset);
+        n = n < 0 ? -errno : n;
+    }
     pv_tree_resume(tree);
     return n;
 }
@@ -251,10 +259,11 @@ static gssize write_pids(PvCgroupTree *tree, const PvTreeCaller *writer, const P
                          const PvTreeRecord *record, int fd, const char *data, gsize size,
                          gboolean may_be_done)
 {
-    gboolean is_thread = strcmp(pv_tree_name(tree, node->name), "cgroup.procs") != 0;
+    const char *name = pv_tree_name(tree, node->name);
+    gboolean is_thread = strcmp(name, "cgroup.procs") != 0;
     g_autofree char *text = g_strndup(data, size);
     char translated[PIDS_TEXT_MAX];
-    pv_autofd int pidfd = -1;
+    pv_autofd int task_fd = -1;
     PvTreeRoot root;
     pid_t pid = 0;
     gssize n;
@@ -263,7 +272,7 @@ static gssize write_pids(PvCgroupTree *tree, const PvTreeCaller *writer, const P
     if (size >= KERNEL_PAGE + 1)
         return -E2BIG;
     r = pv_tree_pids_translate(tree, writer, node->hierarchy, record->root, is_thread, text,
-                               translated, sizeof translated, &pid, &pidfd);
+                               translated, sizeof translated, &pid, &task_fd);
     if (r == 0 && pid != 0 && record->needs_owner)
         r = check_common(tree, writer, node, pid);
     if (r < 0)
@@ -274,7 +283,11 @@ static gssize write_pids(PvCgroupTree *tree, const PvTreeCaller *writer, const P
         pv_tree_root_find(tree, writer, node->hierarchy, &root) == 0 &&
         root.access == PV_TREE_WRITABLE)
         pv_tree_root_mark(tree, writer, node->hierarchy, root.id);
-    n = write_as(tree, writer, fd, translated, strlen(translated), 0);
+    n = write_as(tree, writer, fd, task_fd, translated, strlen(translated), 0);
+    if (n >= 0 && pid != 0 && !pv_tree_task_has_number(task_fd)) {
+        pv_tree_give_back(tree, writer, node->hierarchy, record->root, node->dir, name, pid);
+        return -ESRCH;
+    }
     return n < 0 ? n : (gssize)size;
 }
 
@@ -297,7 +310,7 @@ static gssize write_file(PvCgroupTree *tree, const PvTreeCaller *writer, PvTreeR
         return write_pids(tree, writer, &node, record, fd, data, size, may_be_done);
     if (may_be_done)
         return -EINTR;
-    n = write_as(tree, writer, fd, data, size, offset);
+    n = write_as(tree, writer, fd, -1, data, size, offset);
     if (n > 0 && pv_tree_is_pressure_name(name) && size < sizeof record->trigger) {
         memcpy(record->trigger, data, size);
         record->trigger[size] = '\0';

@@ -254,6 +254,11 @@ gboolean pv_tree_is_top_of(const PvTreeCaller *caller, const PvTreeNode *node);
 /* Whether the place lets the caller change anything below it; 0 or a negative errno. */
 int pv_tree_place_writable(const PvTreePlace *place);
 
+/* Whether the caller must not go, nor change anything, below its root in the place's hierarchy: it
+ * would be rid of its limits there. */
+gboolean pv_tree_place_ends_at_root(const PvCgroupTree *tree, const PvTreeCaller *caller,
+                                    const PvTreePlace *place);
+
 /* Open the node itself, as O_PATH, with our own rights. */
 int pv_tree_place_open(PvCgroupTree *tree, const PvTreePlace *place);
 
@@ -266,6 +271,9 @@ void pv_tree_fill_stat(guint64 ino, mode_t mode, struct stat *ret_stat);
 /* The files of the tree's root that may be written. */
 gboolean pv_tree_is_delegatable(const PvCgroupTree *tree, guint hierarchy, const char *name);
 GHashTable *pv_tree_delegatable_load(void);
+
+/* Whether the limits of a root bind what is in cgroups below it, too. */
+gboolean pv_tree_limits_reach_down(const PvCgroupTree *tree, guint hierarchy, guint64 root_id);
 
 /* A file of pids. */
 gboolean pv_tree_is_pids_name(const char *name);
@@ -320,17 +328,51 @@ int pv_tree_pids_read(PvCgroupTree *tree, const PvTreeCaller *reader, guint hier
  * namespace. Texts that name none, and pids that may not be moved, are replaced by what makes the
  * kernel say so.
  *
- * root_id    the pid's cgroup must be there or below
- * ret_pid    in our pid namespace, 0 for none
- * ret_pidfd  of it; -1 for none
+ * root_id      the pid's cgroup must be there or below
+ * ret_pid      in our pid namespace, 0 for none
+ * ret_task_fd  of it, as pv_tree_task_open() has it; negative for none
  * Returns 0, or an errno that is to be the answer.
  */
 int pv_tree_pids_translate(PvCgroupTree *tree, const PvTreeCaller *writer, guint hierarchy,
                            guint64 root_id, gboolean is_thread, const char *text, char *ret_text,
-                           gsize size, pid_t *ret_pid, int *ret_pidfd);
+                           gsize size, pid_t *ret_pid, int *ret_task_fd);
+
+/* The directory of a process's cgroup, or a negative errno. */
+int pv_tree_open_cgroup_of(PvCgroupTree *tree, guint hierarchy, pid_t pid);
 
 /* Whether a process is in the cgroup of this directory. */
 gboolean pv_tree_pid_is_in(PvCgroupTree *tree, guint hierarchy, pid_t pid, guint64 dir);
+
+/* Whether a process's cgroup is the root or below it. */
+gboolean pv_tree_pid_is_below(PvCgroupTree *tree, guint hierarchy, guint64 root_id, pid_t pid);
+
+/* Whether a process has a number in the caller's pid namespace. */
+gboolean pv_tree_pid_is_seen_by(PvCgroupTree *tree, const PvTreeCaller *caller, pid_t pid);
+
+/* ---- taken.c ---- */
+
+/* A directory of procfs that is of this process or thread alone, whoever has its number later. */
+int pv_tree_task_open(const PvCgroupTree *tree, pid_t pid);
+
+/* Whether it still has its number, be it as a zombie. May be asked as anybody. */
+gboolean pv_tree_task_has_number(int task_fd);
+
+/*
+ * Whose cgroup one was in that got its number a moment ago and was moved by it.
+ * pids                 its own, in our pid namespace
+ * is_thread            it was moved alone, not with its process
+ * is_of_parents_pidns  its process and that one's parent are in the same pid namespace
+ * Returns 0 when that cannot be told.
+ */
+pid_t pv_tree_origin(pid_t pid, const PvTaskPids *pids, gboolean is_thread,
+                     gboolean is_of_parents_pidns);
+
+/*
+ * A number was written into file `name` of directory `dir`, and whose it was has been reaped since:
+ * move back who has it now, when it is there and is none that the writer may move.
+ */
+void pv_tree_give_back(PvCgroupTree *tree, const PvTreeCaller *writer, guint hierarchy,
+                       guint64 root_id, guint64 dir, const char *name, pid_t pid);
 
 /* ---- watch.c ---- */
 

@@ -299,8 +299,7 @@ static pid_t pid_inwards(PidSpace *space, pid_t pid)
     return MAX(here, 0);
 }
 
-/* The directory of a process's cgroup, or a negative errno. */
-static int open_cgroup_of(PvCgroupTree *tree, guint hierarchy, pid_t pid)
+int pv_tree_open_cgroup_of(PvCgroupTree *tree, guint hierarchy, pid_t pid)
 {
     char name[64], text[PV_CONTROL_FILE_MAX];
     g_autofree char *path = NULL;
@@ -318,18 +317,24 @@ static int open_cgroup_of(PvCgroupTree *tree, guint hierarchy, pid_t pid)
 
 gboolean pv_tree_pid_is_in(PvCgroupTree *tree, guint hierarchy, pid_t pid, guint64 dir)
 {
-    pv_autofd int fd = open_cgroup_of(tree, hierarchy, pid);
+    pv_autofd int fd = pv_tree_open_cgroup_of(tree, hierarchy, pid);
     struct stat st;
 
     return fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == dir;
 }
 
-/* Whether a process's cgroup is the root or below it. */
-static gboolean is_below(PvCgroupTree *tree, guint hierarchy, guint64 root_id, pid_t pid)
+gboolean pv_tree_pid_is_below(PvCgroupTree *tree, guint hierarchy, guint64 root_id, pid_t pid)
 {
-    pv_autofd int fd = open_cgroup_of(tree, hierarchy, pid);
+    pv_autofd int fd = pv_tree_open_cgroup_of(tree, hierarchy, pid);
 
     return fd >= 0 && pv_tree_is_beneath(tree, hierarchy, fd, root_id);
+}
+
+gboolean pv_tree_pid_is_seen_by(PvCgroupTree *tree, const PvTreeCaller *caller, pid_t pid)
+{
+    g_auto(PidSpace) space = {.fd = -1};
+
+    return pid_space_open(tree, caller, &space) == 0 && pid_outwards(&space, pid) != 0;
 }
 
 /* The process of a thread: cgroup.procs takes any of its threads for all of them. */
@@ -342,7 +347,7 @@ static pid_t process_of(PvCgroupTree *tree, pid_t tid)
 
 int pv_tree_pids_translate(PvCgroupTree *tree, const PvTreeCaller *writer, guint hierarchy,
                            guint64 root_id, gboolean is_thread, const char *text, char *ret_text,
-                           gsize size, pid_t *ret_pid, int *ret_pidfd)
+                           gsize size, pid_t *ret_pid, int *ret_task_fd)
 {
     g_auto(PidSpace) space = {.fd = -1};
     pid_t wanted, pid;
@@ -361,16 +366,16 @@ int pv_tree_pids_translate(PvCgroupTree *tree, const PvTreeCaller *writer, guint
     if (pid > 0 && !is_thread)
         pid = process_of(tree, pid);
     if (pid > 0) {
-        *ret_pidfd = pv_sys_pidfd_open(process_of(tree, pid), 0);
+        *ret_task_fd = pv_tree_task_open(tree, pid);
         /* Asked again now that its number cannot be another's unnoticed. */
-        if (*ret_pidfd < 0 || (wanted != 0 && !is_thread && pid_outwards(&space, pid) == 0))
+        if (*ret_task_fd < 0 || (wanted != 0 && pid_outwards(&space, pid) == 0))
             pid = 0;
     }
     if (pid <= 0) {
         g_snprintf(ret_text, (gulong)size, "%d", NO_PID);
         return 0;
     }
-    if (!is_below(tree, hierarchy, root_id, pid))
+    if (!pv_tree_pid_is_below(tree, hierarchy, root_id, pid))
         return -ENOENT;
     *ret_pid = pid;
     g_snprintf(ret_text, (gulong)size, "%d", (int)pid);

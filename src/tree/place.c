@@ -86,6 +86,13 @@ int pv_tree_place_writable(const PvTreePlace *place)
     return place->root.access == PV_TREE_READ_ONLY ? -EACCES : 0;
 }
 
+gboolean pv_tree_place_ends_at_root(const PvCgroupTree *tree, const PvTreeCaller *caller,
+                                    const PvTreePlace *place)
+{
+    return !caller->is_operator && !place->root.is_top &&
+           !pv_tree_limits_reach_down(tree, place->node.hierarchy, place->root.id);
+}
+
 int pv_tree_place_open(PvCgroupTree *tree, const PvTreePlace *place)
 {
     const char *name;

@@ -2,11 +2,8 @@
  * The root of a caller's tree in a hierarchy, and what lies below it.
  *
  * It is the cgroup of the container's init: the root that a cgroup namespace made at its start
- * would have had. When init then moves to a cgroup below, through this tree (systemd does so as the
- * first thing), the root must stay where it was. So it is marked before, by an extended attribute
- * that only the host's root can set: the mark lives as long as the cgroup, whatever becomes of this
- * process. An init that others have moved gets no mark, and has its new cgroup as its root: nobody
- * can be left with a root above the place that he was put in.
+ * would have had. It stays there when init moves below it through this tree: it is marked before
+ * (pv_root_mark_set()).
  */
 #include "internal.h"
 
@@ -16,11 +13,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/xattr.h>
 
-#define MARK      "trusted.procview.root"
 #define DEPTH_MAX 256
 
 /* fid type of kernfs: FILEID_KERNFS in <linux/exportfs.h> */
@@ -91,52 +85,18 @@ static int open_path(const PvCgroupTree *tree, guint hierarchy, const char *path
                           O_RDONLY | O_DIRECTORY, 0, BENEATH);
 }
 
-static void mark_text(guint64 pidns, guint64 start_ticks, char *text, gsize size)
-{
-    g_snprintf(text, (gulong)size, "%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT, pidns, start_ticks);
-}
-
-static gboolean has_mark(int fd, const char *wanted)
-{
-    char text[64];
-    ssize_t n = fgetxattr(fd, MARK, text, sizeof text - 1);
-
-    text[n > 0 ? n : 0] = '\0';
-    return n > 0 && strcmp(text, wanted) == 0;
-}
-
-/* Cut the path back to the cgroup that bears the container's mark, if one does. */
-static void apply_mark(const PvCgroupTree *tree, guint hierarchy, guint64 pidns,
-                       guint64 start_ticks, char *path)
-{
-    g_autofree char *candidate = g_strdup(path);
-    char wanted[64];
-    char *slash;
-
-    mark_text(pidns, start_ticks, wanted, sizeof wanted);
-    for (guint i = 0; i < DEPTH_MAX && strcmp(candidate, "/") != 0 && candidate[0] != '\0'; i++) {
-        pv_autofd int fd = open_path(tree, hierarchy, candidate);
-
-        if (fd >= 0 && has_mark(fd, wanted))
-            strcpy(path, candidate); /* and go on: the outermost one */
-        slash = strrchr(candidate, '/');
-        *slash = '\0';
-    }
-}
-
 void pv_tree_root_mark(PvCgroupTree *tree, const PvTreeCaller *caller, guint hierarchy,
                        guint64 root_id)
 {
-    char text[64], path[64];
     pv_autofd int fd = pv_tree_open_dir(tree, hierarchy, root_id);
+    int r;
 
     if (fd < 0 || root_id == tree->hierarchy[hierarchy].top_id)
         return;
-    mark_text(caller->container->pidns_ino, caller->init_start_ticks, text, sizeof text);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    if (setxattr(path, MARK, text, strlen(text), 0) < 0)
+    r = pv_root_mark_set(fd, caller->container->pidns_ino, caller->init_start_ticks);
+    if (r < 0)
         pv_log_warning("cgroup tree: container %s: its root cannot be marked: %s",
-                       caller->container->name, g_strerror(errno));
+                       caller->container->name, g_strerror(-r));
 }
 
 /* ---- the root ---- */
@@ -148,7 +108,7 @@ static char *init_path(const PvCgroupTree *tree, guint hierarchy, PvContainer *c
     char *path = pv_hierarchies_path(tree->hierarchies, hierarchy, root_text);
 
     if (path != NULL && strcmp(path, "/") != 0)
-        apply_mark(tree, hierarchy, container->pidns_ino, start_ticks, path);
+        pv_root_mark_cut(tree->hierarchy[hierarchy].dirfd, container->pidns_ino, start_ticks, path);
     return path;
 }
 

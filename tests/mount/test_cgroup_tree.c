@@ -280,6 +280,43 @@ static void test_own_limits_cannot_be_raised(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* v1's blkio throttles each cgroup by itself: what is below has no limit of what is above. */
+static void test_limits_that_do_not_reach_down_are_not_left(void **state)
+{
+    PvtDaemon *daemon = start_daemon();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "c1");
+    PvtContainer *container;
+    g_autofree char *base = tree_path(daemon, "blkio"), *output = NULL;
+    g_autofree char *path = NULL, *below = NULL;
+
+    (void)state;
+    if (pvt_cgroup_version("blkio") != 1) {
+        print_message("skip: blkio is not on v1 here\n");
+        pvt_daemon_stop(daemon);
+        return;
+    }
+    container = pvt_container_start(daemon, cgroup, 0);
+    path = g_strstrip(pvt_run(container, "sed -n 's/.*:blkio://p' /proc/self/cgroup"));
+    below = g_build_filename(base, path, "x", NULL);
+    assert_int_equal(mkdir(below, 0755), 0); /* the operator may */
+    output = pvt_run(container,
+                     "cd %s && python3 -c 'import os\n"
+                     "def attempt(f, *a):\n"
+                     " try: f(*a); print(\"done\")\n"
+                     " except OSError as e: print(e.errno)\n"
+                     "def put(path, text): os.write(os.open(path, os.O_WRONLY), text)\n"
+                     "attempt(os.mkdir, \"y\")\n"
+                     "attempt(put, \"x/cgroup.procs\", b\"0\")\n"
+                     "attempt(put, \"x/tasks\", b\"0\")\n"
+                     "attempt(put, \"x/blkio.throttle.read_bps_device\", b\"8:0 1\")\n"
+                     "attempt(put, \"cgroup.procs\", b\"0\")' && grep -c . x/cgroup.procs; :",
+                     base);
+    assert_string_equal(output, "1\n1\n1\n1\ndone\n0\n");
+    pvt_container_stop(container);
+    assert_int_equal(rmdir(below), 0);
+    pvt_daemon_stop(daemon);
+}
+
 static void test_a_child_has_limits_of_its_own(void **state)
 {
     PvtDaemon *daemon = start_daemon();
@@ -320,6 +357,50 @@ static void test_root_stays_when_init_moves_below_it(void **state)
                 "echo 1 > cgroup.procs && rmdir init.scope && grep -cx 1 cgroup.procs",
                 base);
     assert_string_equal(output, "1\ninit.scope/\nsystem.slice/\ninit.scope/\nsystem.slice/\n1\n");
+    pvt_container_stop(container);
+    pvt_daemon_stop(daemon);
+}
+
+/* What procview cgroup prints of a process for a line that begins so. */
+static char *path_seen_by(pid_t pid, pid_t viewer, const char *head)
+{
+    g_autofree char *command =
+        g_strdup_printf(PROCVIEW " cgroup %d --seen-by %d", (int)pid, (int)viewer);
+    g_autofree char *output = NULL;
+    g_auto(GStrv) lines = NULL;
+
+    assert_true(g_spawn_command_line_sync(command, &output, NULL, NULL, NULL));
+    lines = g_strsplit(output, "\n", -1);
+    for (guint i = 0; lines[i] != NULL; i++) {
+        const char *found = strstr(lines[i], head);
+        if (found != NULL)
+            return g_strdup(found + strlen(head));
+    }
+    return g_strdup(output);
+}
+
+/* As a cgroup namespace's would be. */
+static void test_paths_begin_at_the_root_that_stayed(void **state)
+{
+    PvtDaemon *daemon = start_daemon();
+    PvtCgroup *cgroup = pvt_cgroup_new(NULL, "c1");
+    PvtContainer *container = pvt_container_start(daemon, cgroup, 0);
+    PvtContainer *joined = pvt_container_join(container, daemon, cgroup, 0);
+    g_autofree char *base = tree_path(daemon, pids_hierarchy());
+    g_autofree char *of_init = NULL, *of_joined = NULL;
+    const char *head = is_v1() ? ":pids:" : "0::";
+
+    (void)state;
+    g_free(
+        pvt_run(container, "cd %s && mkdir init.scope && echo 1 > init.scope/cgroup.procs", base));
+    of_init = path_seen_by(container->init_pid, container->init_pid, head);
+    of_joined = path_seen_by(joined->init_pid, container->init_pid, head);
+    assert_string_equal(of_init, "/init.scope");
+    assert_string_equal(of_joined, "/");
+    g_free(pvt_run(container,
+                   "cd %s && echo 1 > cgroup.procs && echo 0 > cgroup.procs && rmdir init.scope",
+                   base));
+    pvt_container_stop(joined);
     pvt_container_stop(container);
     pvt_daemon_stop(daemon);
 }
@@ -423,6 +504,7 @@ static void test_controllers_of_one_hierarchy_are_links_to_it(void **state)
 {
     g_autofree char *real = pvt_path("net"), *own = g_build_filename(real, "c1", NULL);
     g_autofree char *procs = g_build_filename(own, "cgroup.procs", NULL), *output = NULL;
+    g_autofree char *below = g_build_filename(own, "x", NULL);
     PvtDaemon *daemon;
     PvtContainer *container;
     FILE *file;
@@ -436,13 +518,15 @@ static void test_controllers_of_one_hierarchy_are_links_to_it(void **state)
     daemon = start_daemon();
     container = pvt_container_start(daemon, pvt_cgroup_new(NULL, "c1"), 0);
     assert_int_equal(mkdir(own, 0755), 0);
+    assert_int_equal(mkdir(below, 0755), 0);
     file = fopen(procs, "we");
     assert_non_null(file);
     fprintf(file, "%d", (int)container->init_pid);
     assert_int_equal(fclose(file), 0);
     output =
         pvt_run(container,
-                "cd %s/cgroup && readlink net_cls net_prio && cd net_prio && mkdir x && "
+                "cd %s/cgroup && readlink net_cls net_prio && cd net_prio && "
+                "! mkdir y 2>/dev/null && ! echo 5 2>/dev/null >x/net_cls.classid && "
                 "ls -d ../net_cls/x ../net_cls,net_prio/x && cat ../net_cls/x/net_prio.prioidx "
                 ">/dev/null && rmdir ../net_cls/x && grep -cx 1 cgroup.procs",
                 daemon->mountpoint);
@@ -879,8 +963,10 @@ int main(void)
         cmocka_unit_test(test_programs_read_what_the_kernels_file_has),
         cmocka_unit_test(test_roots_of_hierarchies_are_not_removed),
         cmocka_unit_test(test_own_limits_cannot_be_raised),
+        cmocka_unit_test(test_limits_that_do_not_reach_down_are_not_left),
         cmocka_unit_test(test_a_child_has_limits_of_its_own),
         cmocka_unit_test(test_root_stays_when_init_moves_below_it),
+        cmocka_unit_test(test_paths_begin_at_the_root_that_stayed),
         cmocka_unit_test(test_systemds_way_of_using_it),
         cmocka_unit_test(test_names_lead_nowhere_else),
         cmocka_unit_test(test_symlinks_lead_nowhere_else),
