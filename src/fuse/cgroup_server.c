@@ -2,7 +2,8 @@
  * The server of the cgroup tree: libfuse's low-level callbacks over procview/cgroup_tree.h.
  *
  * Nothing is kept by the kernel: what a name stands for, and what may be done to it, depends on who
- * asks and changes at any time. Each callback is served at once, by the thread that read it.
+ * asks and changes at any time. A request is served by the thread that read it, or waits for its
+ * turn (procview/cgroup_tree.h).
  */
 #define FUSE_USE_VERSION 314
 
@@ -35,7 +36,18 @@ static PvCgroupRequest request_of(fuse_req_t req)
                              .fsuid = ctx->uid,
                              .fsgid = ctx->gid,
                              .unique = request->unique & ~PV_UNIQUE_RESENT,
-                             .is_repeated = request->is_repeated};
+                             .is_repeated = request->is_repeated,
+                             .turn = request->turn};
+}
+
+/* The answer of a request that failed, or none of one whose turn it is not yet: it is served again
+ * from its start. */
+static void reply_failure(fuse_req_t req, int r)
+{
+    if (r == PV_CGROUP_TREE_NOT_YET)
+        fuse_reply_none(req);
+    else
+        fuse_reply_err(req, -r);
 }
 
 static void reply_result(fuse_req_t req, int r)
@@ -275,7 +287,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                             : pv_cgroup_tree_read(tree_of(req), &request, fi->fh,
                                                   MIN(size, PV_FUSE_PIECE_BYTES), offset, text);
     if (r < 0)
-        fuse_reply_err(req, -r);
+        reply_failure(req, r);
     else
         fuse_reply_buf(req, text->str, text->len);
 }
@@ -291,7 +303,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
     n = fi->writepage ? -EIO
                       : pv_cgroup_tree_write(tree_of(req), &request, fi->fh, data, size, offset);
     if (n < 0)
-        fuse_reply_err(req, (int)-n);
+        reply_failure(req, (int)n);
     else
         fuse_reply_write(req, (gsize)n);
 }
@@ -328,7 +340,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
     (void)ino;
     r = pv_cgroup_tree_list(tree_of(req), &request, fi->fh, offset, add_entry, &text);
     if (r < 0)
-        fuse_reply_err(req, -r);
+        reply_failure(req, r);
     else
         fuse_reply_buf(req, out->str, out->len);
 }
@@ -348,13 +360,14 @@ static guint64 poller_of(void)
 static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
                     struct fuse_pollhandle *ph)
 {
-    int r = pv_cgroup_tree_poll(tree_of(req), fi->fh, ph != NULL ? poller_of() : 0);
+    PvCgroupRequest request = request_of(req);
+    int r = pv_cgroup_tree_poll(tree_of(req), &request, fi->fh, ph != NULL ? poller_of() : 0);
 
     (void)ino;
     if (ph != NULL)
         fuse_pollhandle_destroy(ph);
     if (r < 0)
-        fuse_reply_err(req, -r);
+        reply_failure(req, r);
     else
         fuse_reply_poll(req, (unsigned int)r);
 }
@@ -422,7 +435,8 @@ PvServer *pv_server_new_cgroup_tree(PvHost *host, PvHierarchies *hierarchies,
 
 gboolean pv_server_start_cgroup_tree(PvServer *server, GError **error)
 {
-    int r = pv_cgroup_tree_start(server->cgroup_tree, notify_poller, server);
+    int r = pv_cgroup_tree_start(server->cgroup_tree, server->n_threads,
+                                 PV_SHARED_SLOTS - 2 * PV_SHARED_THREADS, notify_poller, server);
 
     return r < 0 ? pv_error_set_errno(error, -r, "the cgroup tree cannot be served") : TRUE;
 }
