@@ -167,6 +167,9 @@ uint64_t pv_shared_slot_busy_unique(const PvSharedSlot *slot);
 /* How many slots there is anything to look for in. */
 unsigned int pv_shared_count_slots(const PvSharedMemory *memory);
 void pv_shared_slot_clear(PvSharedSlot *slot);
+/* Have the first pages of a free slot mapped before the kernel writes to them: it answers EIO when
+ * the worker is killed just when one is missing. */
+void pv_shared_slot_prefault(PvSharedSlot *slot);
 
 /* Count a death in the midst of a request. Returns how many there were now. */
 uint64_t pv_shared_poison_add(PvSharedMemory *memory, uint64_t unique);

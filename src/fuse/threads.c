@@ -167,6 +167,7 @@ static guint take_slot(PvServer *server)
     if (number >= memory->n_slots)
         __atomic_store_n(&memory->n_slots, number + 1, __ATOMIC_RELEASE);
     g_mutex_unlock(&server->slots_lock);
+    pv_shared_slot_prefault(&memory->slots[number]);
     return number;
 }
 
