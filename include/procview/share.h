@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-static inline bool pv_share_allows(uint64_t held, uint64_t wanted, uint64_t free)
+static inline bool pv_share_allows(uint64_t held, uint64_t wanted, uint64_t available)
 {
-    return wanted <= free && held <= free - wanted;
+    return wanted <= available && held <= available - wanted;
 }

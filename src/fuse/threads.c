@@ -239,7 +239,7 @@ static gboolean wait_in_line(PvThread *thread, guint slot_number, guint *ret_nex
     return next != NULL;
 }
 
-/* Whether there is one to be served with the turn that this one has had. */
+/* Whether there is one to be served with the turn that this one has had, if it had one. */
 static gboolean end_turn(PvThread *thread, guint *ret_next)
 {
     gpointer next = pv_cgroup_tree_end_turn(thread->server->cgroup_tree, &thread->turn);
@@ -264,7 +264,7 @@ static void serve_slots(PvThread *thread, guint number)
             goes_on = wait_in_line(thread, number, &next);
         } else {
             finish_slot(thread, number);
-            goes_on = thread->turn.is_held && end_turn(thread, &next);
+            goes_on = end_turn(thread, &next);
             if (goes_on)
                 give_slot_back(server, number);
             else
