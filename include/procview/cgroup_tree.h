@@ -22,6 +22,7 @@
 #include "procview/container.h"
 #include "procview/shared.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -30,6 +31,17 @@ typedef struct PvCgroupTree PvCgroupTree;
 
 #define PV_CGROUP_TREE_ROOT 1 /* the number of the root, for everybody */
 
+/* A thread's right to be busy for long with a request: see pv_cgroup_tree_wait_turn(). */
+typedef struct {
+    guint64 owner;
+    gboolean is_held;
+    gboolean is_wanted;
+} PvCgroupTurn;
+
+/* What reading, writing, listing, polling and asking for attributes return when it is not their
+ * turn: nothing was done. */
+#define PV_CGROUP_TREE_NOT_YET (-EINPROGRESS)
+
 /* One request. */
 typedef struct {
     pid_t tid;            /* of the caller, in our pid namespace; 0 when it is not visible there */
@@ -37,6 +49,7 @@ typedef struct {
     gid_t fsgid;          /* the same */
     guint64 unique;       /* number of the request, without PV_UNIQUE_RESENT */
     gboolean is_repeated; /* an earlier server may have served it */
+    PvCgroupTurn *turn;   /* of the thread */
 } PvCgroupRequest;
 
 /*
@@ -52,9 +65,29 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PvCgroupTree, pv_cgroup_tree_free)
 /* Called with the number that poll was given, from a thread of the tree. */
 typedef void (*PvCgroupNotifyFunc)(guint64 poller, gpointer data);
 
-/* Take over the handles of an earlier server, and wake up who was polling there. To be called when
- * no other process serves any more. */
-int pv_cgroup_tree_start(PvCgroupTree *tree, PvCgroupNotifyFunc notify, gpointer data);
+/*
+ * Take over the handles of an earlier server, and wake up who was polling there. To be called when
+ * no other process serves any more.
+ * n_threads  of the server; a container may keep a share of them busy
+ * room       requests that may wait at a time
+ */
+int pv_cgroup_tree_start(PvCgroupTree *tree, guint n_threads, guint room, PvCgroupNotifyFunc notify,
+                         gpointer data);
+
+/* ---- turns: a container does not keep all threads busy ---- */
+
+/*
+ * The request wants a turn (turn->is_wanted): it waits in line from now on. Another thread may have
+ * it at once, so the caller is done with it.
+ * ret_next  the ticket to be served with the turn that is held now, maybe this one; NULL: none
+ * Returns FALSE when too many of its container wait already.
+ */
+gboolean pv_cgroup_tree_wait_turn(PvCgroupTree *tree, PvCgroupTurn *turn, gpointer ticket,
+                                  gpointer *ret_next);
+
+/* The request was answered: end its turn, if it had one. Returns the ticket to be served next with
+ * the turn that is held then, or NULL. */
+gpointer pv_cgroup_tree_end_turn(PvCgroupTree *tree, PvCgroupTurn *turn);
 
 /* ---- names and attributes ---- */
 
@@ -129,7 +162,8 @@ int pv_cgroup_tree_list(PvCgroupTree *tree, const PvCgroupRequest *request, guin
  * poller  called with when something happens later; 0: nobody waits
  * Returns POLL* bits.
  */
-int pv_cgroup_tree_poll(PvCgroupTree *tree, guint64 handle, guint64 poller);
+int pv_cgroup_tree_poll(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 handle,
+                        guint64 poller);
 
 /* Open files and directories. */
 guint pv_cgroup_tree_count_handles(PvCgroupTree *tree);

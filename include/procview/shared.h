@@ -21,10 +21,11 @@
 
 /* Tests build a program of another version. */
 #ifndef PV_SHARED_VERSION
-#define PV_SHARED_VERSION 1
+#define PV_SHARED_VERSION 2
 #endif
 
-#define PV_SHARED_SLOTS         64 /* requests served at once: as many as there may be threads */
+#define PV_SHARED_THREADS       64
+#define PV_SHARED_SLOTS         512 /* requests being served, and those that wait for it */
 #define PV_SHARED_REQUEST_BYTES (128 * 1024 + 8192) /* as the kernel wants it for its max_write */
 #define PV_SHARED_HANDLES       16384
 #define PV_SHARED_TEXT_BYTES    (4 * 1024 * 1024) /* of one text */
@@ -60,12 +61,14 @@ typedef struct {
     char short_text[2][PV_SHARED_SHORT_BYTES]; /* the two places of a text that fits in */
 } PvSharedHandle;
 
-/* A request being served. */
+/* A request being served, or waiting in line for it. */
 typedef struct {
     char request[PV_SHARED_REQUEST_BYTES]; /* as the kernel wrote it; its unique number is 0 when
                                               there is none */
-    uint64_t n_served;                     /* atomic: requests answered, by all workers */
-    char pad[4096 - sizeof(uint64_t)];
+    uint64_t n_served;   /* atomic: requests answered by the thread of this number, of all workers;
+                            in the first PV_SHARED_THREADS */
+    uint32_t is_waiting; /* atomic: no thread is busy with it */
+    char pad[4096 - sizeof(uint64_t) - sizeof(uint32_t)];
 } PvSharedSlot;
 
 /* A request in the midst of which workers died. */
@@ -122,6 +125,7 @@ typedef struct {
     PvStatus status;
     PvCrash crash;
     PvPoison poisons[PV_SHARED_POISONS];
+    uint32_t n_slots; /* atomic: those behind have never been used */
     _Alignas(64) PvSharedHandle handles[PV_SHARED_HANDLES];
     _Alignas(4096) PvSharedSlot slots[PV_SHARED_SLOTS];
 } PvSharedMemory;
@@ -158,7 +162,14 @@ int pv_shared_is_one(int fd);
 
 /* The unique number of the request in a slot, 0 for none. */
 uint64_t pv_shared_slot_unique(const PvSharedSlot *slot);
+/* The same of one that a thread is busy with: 0 for one that waits, too. */
+uint64_t pv_shared_slot_busy_unique(const PvSharedSlot *slot);
+/* How many slots there is anything to look for in. */
+unsigned int pv_shared_count_slots(const PvSharedMemory *memory);
 void pv_shared_slot_clear(PvSharedSlot *slot);
+/* Have the first pages of a free slot mapped before the kernel writes to them: it answers EIO when
+ * the worker is killed just when one is missing. */
+void pv_shared_slot_prefault(PvSharedSlot *slot);
 
 /* Count a death in the midst of a request. Returns how many there were now. */
 uint64_t pv_shared_poison_add(PvSharedMemory *memory, uint64_t unique);

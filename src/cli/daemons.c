@@ -70,7 +70,7 @@ static void read_shared(PvDaemonInfo *info, const PvSharedMemory *memory, gboole
 {
     info->status = memory->status;
     info->status.cause[sizeof info->status.cause - 1] = '\0';
-    for (guint i = 0; i < PV_SHARED_SLOTS; i++)
+    for (guint i = 0; i < PV_SHARED_THREADS; i++)
         info->n_served += __atomic_load_n(&memory->slots[i].n_served, __ATOMIC_RELAXED);
     if (info->worker_pid == 0)
         info->worker_pid = info->status.worker_pid;

@@ -5,8 +5,10 @@
  * then would have had it. When init moves to a cgroup below, through the cgroup tree (systemd does
  * so as the first thing), the root must stay where it was. So it is marked before, by an extended
  * attribute that only the host's root can set and see: the mark lives as long as the cgroup,
- * whatever becomes of the process that set it. An init that others have moved gets no mark, and has
- * its new cgroup as its root: nobody can be left with a root above the place that he was put in.
+ * whatever becomes of the process that set it. An init that others have moved, and that had no mark
+ * before, has its new cgroup as its root. One that has moved itself before keeps the root that is
+ * marked, wherever below it others put it later, as it would with a cgroup namespace, whose root
+ * stays where it was made.
  */
 #include "internal.h"
 

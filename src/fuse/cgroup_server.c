@@ -2,7 +2,8 @@
  * The server of the cgroup tree: libfuse's low-level callbacks over procview/cgroup_tree.h.
  *
  * Nothing is kept by the kernel: what a name stands for, and what may be done to it, depends on who
- * asks and changes at any time. Each callback is served at once, by the thread that read it.
+ * asks and changes at any time. A request is served by the thread that read it, or waits for its
+ * turn (procview/cgroup_tree.h).
  */
 #define FUSE_USE_VERSION 314
 
@@ -38,7 +39,18 @@ static PvCgroupRequest request_of(fuse_req_t req)
                              .fsuid = ctx->uid,
                              .fsgid = ctx->gid,
                              .unique = request->unique & ~PV_UNIQUE_RESENT,
-                             .is_repeated = request->is_repeated};
+                             .is_repeated = request->is_repeated,
+                             .turn = request->turn};
+}
+
+/* The answer of a request that failed, or none of one whose turn it is not yet: it is served again
+ * from its start. */
+static void reply_failure(fuse_req_t req, int r)
+{
+    if (r == PV_CGROUP_TREE_NOT_YET)
+        fuse_reply_none(req);
+    else
+        fuse_reply_err(req, -r);
 }
 
 static void reply_result(fuse_req_t req, int r)
@@ -78,26 +90,29 @@ static void reply_entry(fuse_req_t req, int r, guint64 ino, const struct stat *s
 static void reply_attr(fuse_req_t req, int r, const struct stat *st)
 {
     if (r < 0)
-        fuse_reply_err(req, -r);
+        reply_failure(req, r);
     else
         fuse_reply_attr(req, st, 0);
 }
 
 /* The length of an open file's text, found by reading it; never 0, which the kernel would remember
- * for all who have it open. */
-static off_t find_end(fuse_req_t req, guint64 handle)
+ * for all who have it open. Returns 0 or PV_CGROUP_TREE_NOT_YET. */
+static int find_end(fuse_req_t req, guint64 handle, off_t *ret_end)
 {
     PvCgroupRequest request = request_of(req);
     g_autoptr(GString) text = g_string_new(NULL);
     gsize before;
+    int r;
 
     do {
         before = text->len;
-        if (pv_cgroup_tree_read(tree_of(req), &request, handle, PV_FUSE_PIECE_BYTES,
-                                (goffset)before, text) < 0)
-            return FILE_BYTES;
-    } while (text->len > before && text->len < TEXT_BYTES);
-    return MAX((off_t)text->len, 1);
+        r = pv_cgroup_tree_read(tree_of(req), &request, handle, PV_FUSE_PIECE_BYTES,
+                                (goffset)before, text);
+        if (r == PV_CGROUP_TREE_NOT_YET)
+            return r;
+    } while (r >= 0 && text->len > before && text->len < TEXT_BYTES);
+    *ret_end = r < 0 ? FILE_BYTES : MAX((off_t)text->len, 1);
+    return 0;
 }
 
 /* ---- names and attributes ---- */
@@ -122,7 +137,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
     st = sized(&st);
     if (r == 0 && S_ISREG(st.st_mode) && fi != NULL) /* lseek(2) to the end, and nothing else */
-        st.st_size = find_end(req, fi->fh);
+        r = find_end(req, fi->fh, &st.st_size);
     reply_attr(req, r, &st);
 }
 
@@ -324,7 +339,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                             : pv_cgroup_tree_read(tree_of(req), &request, fi->fh,
                                                   MIN(size, PV_FUSE_PIECE_BYTES), offset, text);
     if (r < 0)
-        fuse_reply_err(req, -r);
+        reply_failure(req, r);
     else
         fuse_reply_buf(req, text->str, text->len);
 }
@@ -340,7 +355,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
     n = fi->writepage ? -EIO
                       : pv_cgroup_tree_write(tree_of(req), &request, fi->fh, data, size, offset);
     if (n < 0)
-        fuse_reply_err(req, (int)-n);
+        reply_failure(req, (int)n);
     else
         fuse_reply_write(req, (gsize)n);
 }
@@ -377,7 +392,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
     (void)ino;
     r = pv_cgroup_tree_list(tree_of(req), &request, fi->fh, offset, add_entry, &text);
     if (r < 0)
-        fuse_reply_err(req, -r);
+        reply_failure(req, r);
     else
         fuse_reply_buf(req, out->str, out->len);
 }
@@ -397,13 +412,14 @@ static guint64 poller_of(void)
 static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
                     struct fuse_pollhandle *ph)
 {
-    int r = pv_cgroup_tree_poll(tree_of(req), fi->fh, ph != NULL ? poller_of() : 0);
+    PvCgroupRequest request = request_of(req);
+    int r = pv_cgroup_tree_poll(tree_of(req), &request, fi->fh, ph != NULL ? poller_of() : 0);
 
     (void)ino;
     if (ph != NULL)
         fuse_pollhandle_destroy(ph);
     if (r < 0)
-        fuse_reply_err(req, -r);
+        reply_failure(req, r);
     else
         fuse_reply_poll(req, (unsigned int)r);
 }
@@ -472,7 +488,8 @@ PvServer *pv_server_new_cgroup_tree(PvHost *host, PvHierarchies *hierarchies,
 
 gboolean pv_server_start_cgroup_tree(PvServer *server, GError **error)
 {
-    int r = pv_cgroup_tree_start(server->cgroup_tree, notify_poller, server);
+    int r = pv_cgroup_tree_start(server->cgroup_tree, server->n_threads,
+                                 PV_SHARED_SLOTS - 2 * PV_SHARED_THREADS, notify_poller, server);
 
     return r < 0 ? pv_error_set_errno(error, -r, "the cgroup tree cannot be served") : TRUE;
 }

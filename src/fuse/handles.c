@@ -1,12 +1,14 @@
 /* The table of open handles, see handles.h. */
 #include "handles.h"
 
+#include "procview/share.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
-#define SHARE_DIVISOR      4
-#define HOST_SHARE_DIVISOR 2
+/* All containers in our own pid namespace have one owner: it may have as much as two others. */
+#define HOST_WEIGHT 2
 
 /* A handle keeps its container, and with it the container's descriptors, also when the cache has
  * let go of it. */
@@ -24,7 +26,7 @@
  * must not get a share for each. Lives as long as the owner has a handle. */
 typedef struct {
     guint64 ino; /* 0: those whose container cannot be told */
-    guint divisor;
+    guint weight;
     guint n_containers;
     guint n_handles;
     gsize text_bytes;
@@ -97,7 +99,7 @@ static Owner *get_owner(PvHandles *handles, const PvSharedHandle *entry)
     if (owner == NULL) {
         owner = g_new0(Owner, 1);
         owner->ino = entry->owner_ino;
-        owner->divisor = entry->is_host_pidns ? HOST_SHARE_DIVISOR : SHARE_DIVISOR;
+        owner->weight = entry->is_host_pidns ? HOST_WEIGHT : 1;
         g_hash_table_insert(handles->owners, &owner->ino, owner);
     }
     return owner;
@@ -136,11 +138,24 @@ static gboolean has_room(const PvHandles *handles, const Share *share)
 {
     const Owner *owner = share->owner;
     guint max_containers =
-        MAX(handles->n_slots / CONTAINERS_DIVISOR, CONTAINERS_MIN) * SHARE_DIVISOR / owner->divisor;
+        MAX(handles->n_slots / CONTAINERS_DIVISOR, CONTAINERS_MIN) * owner->weight;
+    guint n_free = handles->n_slots - handles->n_used;
 
-    return share->n_handles < MAX(handles->n_slots / SHARE_DIVISOR, 1) &&
-           owner->n_handles < MAX(handles->n_slots / owner->divisor, 1) &&
+    return pv_share_allows(share->n_handles, 1, n_free) &&
+           pv_share_allows(owner->n_handles / owner->weight, 1, n_free) &&
            owner->n_containers <= max_containers;
+}
+
+/* Whether a text may take the place of one of old_length bytes. With the lock held. */
+static gboolean has_room_for_text(const PvHandles *handles, const Share *share, gsize old_length,
+                                  gsize length)
+{
+    const Owner *owner = share->owner;
+    gsize n_free = pv_sat_sub(handles->max_text_bytes, handles->text_bytes - old_length);
+
+    return length <= PV_SHARED_TEXT_BYTES &&
+           pv_share_allows(share->text_bytes - old_length, length, n_free) &&
+           pv_share_allows((owner->text_bytes - old_length) / owner->weight, length, n_free);
 }
 
 /* With the lock held. */
@@ -362,19 +377,11 @@ static int begin_text(PvHandles *handles, guint64 handle, gsize length, guint32 
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&handles->lock);
     guint32 number = find_slot(handles, handle);
     const PvSharedHandle *entry;
-    const Share *share;
-    gsize old_length;
 
     if (number == NO_SLOT)
         return -ENOENT;
     entry = &handles->table[number];
-    old_length = length_of(entry->text);
-    share = handles->slots[number].share;
-    if (length > PV_SHARED_TEXT_BYTES ||
-        handles->text_bytes - old_length + length > handles->max_text_bytes ||
-        share->text_bytes - old_length + length > handles->max_text_bytes / SHARE_DIVISOR ||
-        share->owner->text_bytes - old_length + length >
-            handles->max_text_bytes / share->owner->divisor)
+    if (!has_room_for_text(handles, handles->slots[number].share, length_of(entry->text), length))
         return -ENOMEM;
     if (handles->slots[number].is_writing)
         return 1;

@@ -22,9 +22,9 @@ typedef struct PvHandles PvHandles;
 /*
  * shared          the memory that holds the table; must outlive the handles
  * n_slots         open handles in all, PV_SHARED_HANDLES at most; an owner (see
- *                 PvContainer.owner_ino) may have a quarter of them, for a 64th as many containers;
- *                 all that is in the daemon's own pid namespace twice that, but each container
- *                 there a quarter
+ *                 PvContainer.owner_ino) may have a share of them (procview/share.h), for a 64th as
+ *                 many containers; all that is in the daemon's own pid namespace counts as two,
+ *                 but each container there as one
  * max_text_bytes  texts kept in all; shared in the same way
  */
 PvHandles *pv_handles_new(const PvShared *shared, guint n_slots, gsize max_text_bytes);

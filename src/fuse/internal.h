@@ -23,14 +23,17 @@ typedef struct {
     guint64 unique;       /* as the kernel gave it; 0: none */
     gboolean is_repeated; /* an earlier worker may have served it, and may even have answered */
     const void *message;  /* as the kernel wrote it */
+    PvCgroupTurn *turn;   /* of the thread */
 } PvRequest;
 
 typedef struct {
     PvServer *server;
-    guint number; /* of its slot, too */
+    guint number;
+    guint slot; /* that it reads into; none while a request is served */
     pthread_t thread;
     gint state; /* atomic; a ThreadState. IDLE: about to read, or reading */
     PvRequest request;
+    PvCgroupTurn turn;
 } PvThread;
 
 struct PvServer {
@@ -44,10 +47,14 @@ struct PvServer {
     PvThread *threads; /* [n_threads] */
     guint n_threads;
     guint n_started;
-    gboolean
-        replays;   /* the slots' requests are to be served again, as the kernel does not resend */
-    gint stopping; /* atomic */
-    gint gone;     /* atomic: on_gone was called */
+    gboolean replays; /* what an earlier worker left in the slots is to be served again, as the
+                         kernel does not resend */
+    GMutex slots_lock;
+    GArray *free_slots;                /* of guint; protected by slots_lock */
+    GArray *left_slots;                /* the same: those of an earlier worker */
+    gboolean is_left[PV_SHARED_SLOTS]; /* the request is of an earlier worker */
+    gint stopping;                     /* atomic */
+    gint gone;                         /* atomic: on_gone was called */
 };
 
 /* The largest piece of a read, and of a write. Later workers go by what the first has negotiated.
@@ -73,4 +80,5 @@ void pv_server_process(PvServer *server, void *request, gsize size);
 gboolean pv_server_start_cgroup_tree(PvServer *server, GError **error);
 
 void pv_threads_prepare(PvServer *server);
+void pv_threads_clear(PvServer *server);
 gboolean pv_threads_start(PvServer *server, GError **error);

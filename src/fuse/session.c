@@ -96,7 +96,7 @@ void pv_server_free(PvServer *server)
 {
     if (server == NULL)
         return;
-    g_free(server->threads);
+    pv_threads_clear(server);
     if (server->session != NULL)
         fuse_session_destroy(server->session); /* closes the descriptor */
     pv_handles_free(server->handles);

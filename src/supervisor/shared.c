@@ -54,13 +54,12 @@ static int map(int fd, int protection, PvShared *ret_shared)
     return 0;
 }
 
-static void prefault(PvSharedMemory *memory)
+void pv_shared_slot_prefault(PvSharedSlot *slot)
 {
-    for (int i = 0; i < PV_SHARED_SLOTS; i++) {
-        volatile char *request = memory->slots[i].request;
-        for (int offset = 0; offset < PREFAULT_BYTES; offset += 4096)
-            request[offset] = request[offset];
-    }
+    volatile char *request = slot->request;
+
+    for (int offset = 0; offset < PREFAULT_BYTES; offset += 4096)
+        request[offset] = request[offset];
 }
 
 int pv_shared_new(PvShared *ret_shared)
@@ -81,7 +80,8 @@ int pv_shared_new(PvShared *ret_shared)
     }
     memcpy(ret_shared->memory->magic, MAGIC, sizeof MAGIC);
     ret_shared->memory->version = PV_SHARED_VERSION;
-    prefault(ret_shared->memory);
+    for (int i = 0; i < PV_SHARED_THREADS; i++)
+        pv_shared_slot_prefault(&ret_shared->memory->slots[i]);
     return 0;
 }
 
@@ -154,6 +154,19 @@ uint64_t pv_shared_slot_unique(const PvSharedSlot *slot)
     const struct fuse_in_header *header = (const void *)slot->request;
 
     return __atomic_load_n(&header->unique, __ATOMIC_RELAXED);
+}
+
+uint64_t pv_shared_slot_busy_unique(const PvSharedSlot *slot)
+{
+    return __atomic_load_n(&slot->is_waiting, __ATOMIC_ACQUIRE) == 0 ? pv_shared_slot_unique(slot)
+                                                                     : 0;
+}
+
+unsigned int pv_shared_count_slots(const PvSharedMemory *memory)
+{
+    unsigned int n = __atomic_load_n(&memory->n_slots, __ATOMIC_ACQUIRE);
+
+    return n < PV_SHARED_SLOTS ? n : PV_SHARED_SLOTS;
 }
 
 void pv_shared_slot_clear(PvSharedSlot *slot)

@@ -31,7 +31,7 @@ static uint64_t count_served(const PvSharedMemory *memory)
 {
     uint64_t sum = 0;
 
-    for (int i = 0; i < PV_SHARED_SLOTS; i++)
+    for (int i = 0; i < PV_SHARED_THREADS; i++)
         sum += __atomic_load_n(&memory->slots[i].n_served, __ATOMIC_RELAXED);
     return sum;
 }
@@ -88,8 +88,8 @@ void pv_watch(Supervisor *self)
     if (limit == 0 || self->active.pid == 0 || !self->active.is_serving || self->active.was_hung ||
         self->active.is_retiring)
         return;
-    for (int i = 0; i < PV_SHARED_SLOTS; i++) {
-        uint64_t unique = pv_shared_slot_unique(&memory->slots[i]);
+    for (unsigned i = 0; i < pv_shared_count_slots(memory); i++) {
+        uint64_t unique = pv_shared_slot_busy_unique(&memory->slots[i]);
         if (unique != 0 && age_msec(&self->slots[i], unique, now) > limit) {
             pv_shared_poison_add(memory, unique);
             hangs = true;
@@ -137,8 +137,8 @@ static void blame(Supervisor *self, const Worker *worker, PvCrashKind crash)
     if (crash == PV_CRASH_REQUEST) {
         pv_shared_poison_add(memory, memory->crash.unique);
     } else if (crash == PV_CRASH_UNKNOWN && worker->is_serving) {
-        for (int i = 0; i < PV_SHARED_SLOTS; i++) {
-            uint64_t unique = pv_shared_slot_unique(&memory->slots[i]);
+        for (unsigned i = 0; i < pv_shared_count_slots(memory); i++) {
+            uint64_t unique = pv_shared_slot_busy_unique(&memory->slots[i]);
             if (unique != 0)
                 pv_shared_poison_add(memory, unique);
         }

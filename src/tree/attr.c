@@ -47,7 +47,7 @@ int pv_cgroup_tree_stat(PvCgroupTree *tree, const PvCgroupRequest *request, guin
     if (r == 0)
         r = stat_place(tree, &place, ino, ret_stat);
     return r == -ESTALE && caller.container != NULL
-               ? pv_tree_handle_stat(tree, &caller, ino, ret_stat)
+               ? pv_tree_handle_stat(tree, request, &caller, ino, ret_stat)
                : r;
 }
 

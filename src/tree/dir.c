@@ -273,7 +273,7 @@ int pv_cgroup_tree_list(PvCgroupTree *tree, const PvCgroupRequest *request, guin
     PvTreeHandle *open_dir;
     PvTreeRecord *record;
     PvTreeNode node;
-    int r = pv_tree_handle_lock(tree, handle, &open_dir, &record);
+    int r = pv_tree_handle_lock(tree, request, handle, &open_dir, &record);
 
     if (r < 0)
         return r;

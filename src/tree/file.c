@@ -12,9 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TEXTS_BYTES_MAX (256u << 20)
-#define PIDS_TEXT_MAX   64 /* of what is written into a file of pids */
-#define KERNEL_PAGE     4096
+#define PIDS_TEXT_MAX 64 /* of what is written into a file of pids */
+#define KERNEL_PAGE   4096
 
 /* Its numbers are descriptors of the writer's process, which are others here. */
 #define EVENT_CONTROL "cgroup.event_control"
@@ -141,12 +140,10 @@ static int render_pids(PvCgroupTree *tree, const PvTreeCaller *reader, const PvT
     if (r < 0)
         return r;
     pv_tree_handle_drop_text(tree, handle);
-    if (__atomic_add_fetch(&tree->text_bytes, text->allocated_len, __ATOMIC_RELAXED) >
-        TEXTS_BYTES_MAX) {
-        __atomic_sub_fetch(&tree->text_bytes, text->allocated_len, __ATOMIC_RELAXED);
-        return -ENOMEM;
-    }
-    handle->text = g_steal_pointer(&text);
+    r = pv_tree_handle_set_text(tree, handle, text);
+    if (r < 0)
+        return r;
+    g_steal_pointer(&text);
     handle->text_pidns = reader->pidns;
     return 0;
 }
@@ -181,7 +178,7 @@ int pv_cgroup_tree_read(PvCgroupTree *tree, const PvCgroupRequest *request, guin
 
     if (offset < 0)
         return -EINVAL;
-    r = pv_tree_handle_lock(tree, number, &handle, &record);
+    r = pv_tree_handle_lock(tree, request, number, &handle, &record);
     if (r < 0)
         return r;
     pv_tree_node_decode(tree, record->ino, &node);
@@ -332,7 +329,7 @@ static gssize write_once(PvCgroupTree *tree, const PvCgroupRequest *request,
     PvTreeDone *done;
     gboolean is_again;
     gssize n;
-    int r = pv_tree_handle_lock(tree, number, &handle, &record);
+    int r = pv_tree_handle_lock(tree, request, number, &handle, &record);
 
     if (r < 0)
         return r;
@@ -351,14 +348,11 @@ gssize pv_cgroup_tree_write(PvCgroupTree *tree, const PvCgroupRequest *request, 
                             const char *data, gsize size, goffset offset)
 {
     g_auto(PvTreeCaller) writer = {0};
-    gssize n;
     int r = pv_tree_caller_load(tree, request, &writer);
 
     if (r < 0)
         return r;
-    if (!pv_tree_enter_busy(tree, writer.container->owner_ino))
-        return -EAGAIN;
-    n = write_once(tree, request, &writer, number, data, size, offset);
-    pv_tree_leave_busy(tree, writer.container->owner_ino);
-    return n;
+    if (!pv_tree_take_turn(tree, request, writer.container->owner_ino))
+        return PV_CGROUP_TREE_NOT_YET;
+    return write_once(tree, request, &writer, number, data, size, offset);
 }

@@ -7,6 +7,7 @@
 
 #include "procview/fd.h"
 #include "procview/log.h"
+#include "procview/share.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +16,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define SHARE (PV_TREE_HANDLES / 4)
-
-/* Threads of ours that one container may keep busy with what can take long: writes (some wait for
- * memory to be reclaimed), and waiting for one to end. */
-#define BUSY_MAX 4
+#define TEXTS_BYTES_MAX (256u << 20)
 
 static guint32 generation_of(const PvTreeRecord *record)
 {
@@ -45,26 +42,61 @@ static int slot_of(const PvCgroupTree *tree, guint64 number)
 
 /* ---- shares ---- */
 
-/* protected by handles_lock */
-static guint count_of(PvCgroupTree *tree, guint64 owner)
+/* Lives as long as the owner has a handle; its texts are theirs. */
+typedef struct {
+    guint64 id; /* pid namespace */
+    guint n_handles;
+    gsize text_bytes;
+} Owner;
+
+/* Made when it is missing. With handles_lock held, like all that follow. */
+static Owner *get_owner(PvCgroupTree *tree, guint64 id)
 {
-    return GPOINTER_TO_UINT(g_hash_table_lookup(tree->owners, &owner));
+    Owner *owner = g_hash_table_lookup(tree->owners, &id);
+
+    if (owner == NULL) {
+        owner = g_new0(Owner, 1);
+        owner->id = id;
+        g_hash_table_insert(tree->owners, &owner->id, owner);
+    }
+    return owner;
 }
 
-static void set_count(PvCgroupTree *tree, guint64 owner, guint count)
+static void drop_unused(PvCgroupTree *tree, const Owner *owner)
 {
-    if (count == 0)
-        g_hash_table_remove(tree->owners, &owner);
-    else
-        g_hash_table_replace(tree->owners, g_memdup2(&owner, sizeof owner),
-                             GUINT_TO_POINTER(count));
+    if (owner->n_handles == 0)
+        g_hash_table_remove(tree->owners, &owner->id);
+}
+
+static gboolean take_slot(PvCgroupTree *tree, guint64 owner_id, guint *ret_slot)
+{
+    GArray *slots = tree->free_handles;
+    Owner *owner = get_owner(tree, owner_id);
+    gboolean is_allowed = pv_share_allows(owner->n_handles, 1, slots->len);
+
+    if (is_allowed) {
+        owner->n_handles++;
+        *ret_slot = g_array_index(slots, guint, slots->len - 1);
+        g_array_set_size(slots, slots->len - 1);
+    }
+    drop_unused(tree, owner);
+    return is_allowed;
+}
+
+static void give_slot_back(PvCgroupTree *tree, guint64 owner_id, guint slot)
+{
+    Owner *owner = get_owner(tree, owner_id);
+
+    owner->n_handles--;
+    drop_unused(tree, owner);
+    g_array_append_val(tree->free_handles, slot);
 }
 
 int pv_tree_handles_init(PvCgroupTree *tree)
 {
     tree->handles = g_new0(PvTreeHandle, PV_TREE_HANDLES);
     tree->free_handles = g_array_new(FALSE, FALSE, sizeof(guint));
-    tree->owners = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    tree->owners = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
     for (guint i = PV_TREE_HANDLES; i-- > 0;) {
         const PvTreeRecord *record = &tree->shared->records[i];
 
@@ -73,7 +105,7 @@ int pv_tree_handles_init(PvCgroupTree *tree)
         if ((generation_of(record) & 1) == 0)
             g_array_append_val(tree->free_handles, i);
         else
-            set_count(tree, record->owner, count_of(tree, record->owner) + 1);
+            get_owner(tree, record->owner)->n_handles++;
     }
     return 0;
 }
@@ -96,17 +128,14 @@ int pv_tree_handle_new(PvCgroupTree *tree, const PvTreeRecord *record, int fd, g
 {
     PvTreeRecord *slot;
     guint32 generation;
+    gboolean is_allowed;
     guint index;
 
     g_mutex_lock(&tree->handles_lock);
-    if (tree->free_handles->len == 0 || count_of(tree, record->owner) >= SHARE) {
-        g_mutex_unlock(&tree->handles_lock);
-        return -ENFILE;
-    }
-    index = g_array_index(tree->free_handles, guint, tree->free_handles->len - 1);
-    g_array_set_size(tree->free_handles, tree->free_handles->len - 1);
-    set_count(tree, record->owner, count_of(tree, record->owner) + 1);
+    is_allowed = take_slot(tree, record->owner, &index);
     g_mutex_unlock(&tree->handles_lock);
+    if (!is_allowed)
+        return -ENFILE;
 
     slot = &tree->shared->records[index];
     generation = slot->generation;
@@ -134,11 +163,40 @@ gboolean pv_tree_handle_find_opened(PvCgroupTree *tree, guint64 ino, guint64 ope
     return FALSE;
 }
 
+static guint64 owner_of(const PvCgroupTree *tree, const PvTreeHandle *handle)
+{
+    return tree->shared->records[handle - tree->handles].owner;
+}
+
+int pv_tree_handle_set_text(PvCgroupTree *tree, PvTreeHandle *handle, GString *text)
+{
+    gboolean is_allowed;
+    Owner *owner;
+
+    pv_tree_handle_drop_text(tree, handle);
+    g_mutex_lock(&tree->handles_lock);
+    owner = get_owner(tree, owner_of(tree, handle));
+    is_allowed =
+        pv_share_allows(owner->text_bytes, text->allocated_len, TEXTS_BYTES_MAX - tree->text_bytes);
+    if (is_allowed) {
+        owner->text_bytes += text->allocated_len;
+        tree->text_bytes += text->allocated_len;
+    }
+    g_mutex_unlock(&tree->handles_lock);
+    if (!is_allowed)
+        return -ENOMEM;
+    handle->text = text;
+    return 0;
+}
+
 void pv_tree_handle_drop_text(PvCgroupTree *tree, PvTreeHandle *handle)
 {
     if (handle->text == NULL)
         return;
-    __atomic_sub_fetch(&tree->text_bytes, handle->text->allocated_len, __ATOMIC_RELAXED);
+    g_mutex_lock(&tree->handles_lock);
+    get_owner(tree, owner_of(tree, handle))->text_bytes -= handle->text->allocated_len;
+    tree->text_bytes -= handle->text->allocated_len;
+    g_mutex_unlock(&tree->handles_lock);
     g_string_free(handle->text, TRUE);
     handle->text = NULL;
 }
@@ -166,8 +224,7 @@ void pv_cgroup_tree_close(PvCgroupTree *tree, guint64 number)
     g_mutex_unlock(&handle->lock);
 
     g_mutex_lock(&tree->handles_lock);
-    set_count(tree, record->owner, count_of(tree, record->owner) - 1);
-    g_array_append_val(tree->free_handles, index);
+    give_slot_back(tree, record->owner, index);
     g_mutex_unlock(&tree->handles_lock);
 }
 
@@ -181,31 +238,39 @@ guint pv_cgroup_tree_count_handles(PvCgroupTree *tree)
     return n;
 }
 
-/* ---- fairness ---- */
+/* ---- turns ---- */
 
-gboolean pv_tree_enter_busy(PvCgroupTree *tree, guint64 owner)
+gboolean pv_tree_take_turn(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 owner)
 {
-    guint n;
+    PvCgroupTurn *turn = request->turn;
 
-    g_mutex_lock(&tree->busy_lock);
-    n = GPOINTER_TO_UINT(g_hash_table_lookup(tree->busy, &owner));
-    if (n < BUSY_MAX)
-        g_hash_table_replace(tree->busy, g_memdup2(&owner, sizeof owner), GUINT_TO_POINTER(n + 1));
-    g_mutex_unlock(&tree->busy_lock);
-    return n < BUSY_MAX;
+    if (turn->is_held)
+        return TRUE;
+    turn->owner = owner;
+    turn->is_held = pv_turns_take(tree->turns, owner);
+    turn->is_wanted = !turn->is_held;
+    return turn->is_held;
 }
 
-void pv_tree_leave_busy(PvCgroupTree *tree, guint64 owner)
+gboolean pv_cgroup_tree_wait_turn(PvCgroupTree *tree, PvCgroupTurn *turn, gpointer ticket,
+                                  gpointer *ret_next)
 {
-    guint n;
+    gboolean is_in_line = pv_turns_wait(tree->turns, turn->owner, ticket, ret_next);
 
-    g_mutex_lock(&tree->busy_lock);
-    n = GPOINTER_TO_UINT(g_hash_table_lookup(tree->busy, &owner));
-    if (n <= 1)
-        g_hash_table_remove(tree->busy, &owner);
-    else
-        g_hash_table_replace(tree->busy, g_memdup2(&owner, sizeof owner), GUINT_TO_POINTER(n - 1));
-    g_mutex_unlock(&tree->busy_lock);
+    turn->is_wanted = FALSE;
+    turn->is_held = *ret_next != NULL;
+    return is_in_line;
+}
+
+gpointer pv_cgroup_tree_end_turn(PvCgroupTree *tree, PvCgroupTurn *turn)
+{
+    gpointer next;
+
+    if (!turn->is_held)
+        return NULL;
+    next = pv_turns_end(tree->turns, turn->owner, &turn->owner);
+    turn->is_held = next != NULL;
+    return next;
 }
 
 /* ---- opening again ---- */
@@ -243,19 +308,20 @@ static int open_again(PvCgroupTree *tree, PvTreeRecord *record, const PvTreeNode
     return fd;
 }
 
-static gboolean lock_fairly(PvCgroupTree *tree, PvTreeHandle *handle, guint64 owner)
+/* Who holds the lock may be writing. */
+static gboolean lock_fairly(PvCgroupTree *tree, const PvCgroupRequest *request,
+                            PvTreeHandle *handle, guint64 owner)
 {
     if (g_mutex_trylock(&handle->lock))
         return TRUE;
-    if (!pv_tree_enter_busy(tree, owner))
+    if (!pv_tree_take_turn(tree, request, owner))
         return FALSE;
     g_mutex_lock(&handle->lock);
-    pv_tree_leave_busy(tree, owner);
     return TRUE;
 }
 
-int pv_tree_handle_lock(PvCgroupTree *tree, guint64 number, PvTreeHandle **ret_handle,
-                        PvTreeRecord **ret_record)
+int pv_tree_handle_lock(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 number,
+                        PvTreeHandle **ret_handle, PvTreeRecord **ret_record)
 {
     int slot = slot_of(tree, number);
     PvTreeHandle *handle;
@@ -266,8 +332,8 @@ int pv_tree_handle_lock(PvCgroupTree *tree, guint64 number, PvTreeHandle **ret_h
         return -EBADF;
     handle = &tree->handles[slot];
     record = &tree->shared->records[slot];
-    if (!lock_fairly(tree, handle, record->owner))
-        return -EAGAIN;
+    if (!lock_fairly(tree, request, handle, record->owner))
+        return PV_CGROUP_TREE_NOT_YET;
     if (slot_of(tree, number) < 0 || !pv_tree_node_decode(tree, record->ino, &node)) {
         g_mutex_unlock(&handle->lock);
         return -EBADF;
@@ -294,8 +360,8 @@ void pv_tree_handle_unlock(PvTreeHandle *handle)
 
 /* ---- removed cgroups ---- */
 
-int pv_tree_handle_stat(PvCgroupTree *tree, const PvTreeCaller *caller, guint64 ino,
-                        struct stat *ret_stat)
+int pv_tree_handle_stat(PvCgroupTree *tree, const PvCgroupRequest *request,
+                        const PvTreeCaller *caller, guint64 ino, struct stat *ret_stat)
 {
     for (guint i = 0; i < PV_TREE_HANDLES; i++) {
         const PvTreeRecord *record = &tree->shared->records[i];
@@ -304,8 +370,12 @@ int pv_tree_handle_stat(PvCgroupTree *tree, const PvTreeCaller *caller, guint64 
         int r;
 
         if ((generation_of(record) & 1) == 0 || record->ino != ino ||
-            record->owner != caller->container->owner_ino ||
-            pv_tree_handle_lock(tree, number_of(tree, i), &handle, &locked) < 0)
+            record->owner != caller->container->owner_ino)
+            continue;
+        r = pv_tree_handle_lock(tree, request, number_of(tree, i), &handle, &locked);
+        if (r == PV_CGROUP_TREE_NOT_YET)
+            return r;
+        if (r < 0)
             continue;
         /* It may have become another since it was looked at. */
         r = handle->fd >= 0 && locked->ino == ino && locked->owner == caller->container->owner_ino

@@ -3,6 +3,8 @@
 
 #include "procview/cgroup_tree.h"
 
+#include "turns.h"
+
 #include <pthread.h>
 
 /* ---- shared.c: what outlives a server ---- */
@@ -133,11 +135,10 @@ struct PvCgroupTree {
     GMutex handles_lock;
     PvTreeHandle *handles; /* [PV_TREE_HANDLES] */
     GArray *free_handles;  /* of guint; protected by handles_lock */
-    GHashTable *owners;    /* pid namespace -> handles in use; protected by handles_lock */
-    gsize text_bytes;      /* atomic: of all texts */
+    GHashTable *owners;    /* pid namespace -> what it has; protected by handles_lock */
+    gsize text_bytes;      /* of all texts; protected by handles_lock */
 
-    GMutex busy_lock;
-    GHashTable *busy; /* pid namespace -> threads busy for it; protected by busy_lock */
+    PvTurns *turns; /* of pid namespaces, at writing and at waiting for another to write */
 
     PvCgroupNotifyFunc notify;
     gpointer notify_data;
@@ -302,19 +303,22 @@ gboolean pv_tree_handle_find_opened(PvCgroupTree *tree, guint64 ino, guint64 ope
 
 /*
  * Lock a handle, opening its file again where an earlier server had it open. -EBADF for one that is
- * not known, -EAGAIN when its owner has too many threads of ours wait.
+ * not known, PV_CGROUP_TREE_NOT_YET.
  */
-int pv_tree_handle_lock(PvCgroupTree *tree, guint64 number, PvTreeHandle **ret_handle,
-                        PvTreeRecord **ret_record);
+int pv_tree_handle_lock(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 number,
+                        PvTreeHandle **ret_handle, PvTreeRecord **ret_record);
 void pv_tree_handle_unlock(PvTreeHandle *handle);
 
 /* Attributes of a node by a handle that the caller's container has of it: those of a removed cgroup
- * can be found in no other way. -ESTALE when there is none. */
-int pv_tree_handle_stat(PvCgroupTree *tree, const PvTreeCaller *caller, guint64 ino,
-                        struct stat *ret_stat);
-/* A thread begins something long for a container. FALSE: it has too many already. */
-gboolean pv_tree_enter_busy(PvCgroupTree *tree, guint64 owner);
-void pv_tree_leave_busy(PvCgroupTree *tree, guint64 owner);
+ * can be found in no other way. -ESTALE when there is none, PV_CGROUP_TREE_NOT_YET. */
+int pv_tree_handle_stat(PvCgroupTree *tree, const PvCgroupRequest *request,
+                        const PvTreeCaller *caller, guint64 ino, struct stat *ret_stat);
+
+/* A request begins something long for an owner. FALSE: it is not its turn. */
+gboolean pv_tree_take_turn(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 owner);
+
+/* Give a locked handle a text, which is owned by it. -ENOMEM when its owner has too much. */
+int pv_tree_handle_set_text(PvCgroupTree *tree, PvTreeHandle *handle, GString *text);
 void pv_tree_handle_drop_text(PvCgroupTree *tree, PvTreeHandle *handle);
 
 /* ---- pids.c ---- */

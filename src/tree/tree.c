@@ -161,7 +161,6 @@ PvCgroupTree *pv_cgroup_tree_new(PvHost *host, PvHierarchies *hierarchies, PvCon
     tree->containers = containers;
     tree->epoll_fd = tree->stop_fd = -1;
     tree->names = g_hash_table_new(g_str_hash, g_str_equal);
-    tree->busy = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     tree->delegatable = pv_tree_delegatable_load();
     tree->top_names = g_array_new(FALSE, FALSE, sizeof(PvTreeTopName));
     g_array_set_clear_func(tree->top_names, top_name_clear);
@@ -184,8 +183,10 @@ PvCgroupTree *pv_cgroup_tree_new(PvHost *host, PvHierarchies *hierarchies, PvCon
     return g_steal_pointer(&tree);
 }
 
-int pv_cgroup_tree_start(PvCgroupTree *tree, PvCgroupNotifyFunc notify, gpointer data)
+int pv_cgroup_tree_start(PvCgroupTree *tree, guint n_threads, guint room, PvCgroupNotifyFunc notify,
+                         gpointer data)
 {
+    tree->turns = pv_turns_new(n_threads, room);
     tree->notify = notify;
     tree->notify_data = data;
     pv_tree_handles_init(tree);
@@ -205,7 +206,7 @@ void pv_cgroup_tree_free(PvCgroupTree *tree)
     g_free(tree->hierarchy);
     g_array_unref(tree->top_names);
     g_hash_table_unref(tree->names);
-    g_hash_table_unref(tree->busy);
+    pv_turns_free(tree->turns);
     g_hash_table_unref(tree->delegatable);
     pv_tree_shared_unmap(tree->shared);
     g_free(tree);

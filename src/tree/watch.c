@@ -125,12 +125,13 @@ static gboolean has_triggers(PvCgroupTree *tree, const PvTreeRecord *record)
     return name != NULL && pv_tree_is_pressure_name(name);
 }
 
-int pv_cgroup_tree_poll(PvCgroupTree *tree, guint64 number, guint64 poller)
+int pv_cgroup_tree_poll(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 number,
+                        guint64 poller)
 {
     PvTreeHandle *handle;
     PvTreeRecord *record;
     struct pollfd now = {.events = POLLIN | POLLOUT | POLLPRI};
-    int r = pv_tree_handle_lock(tree, number, &handle, &record);
+    int r = pv_tree_handle_lock(tree, request, number, &handle, &record);
 
     if (r < 0)
         return r == -ENODEV ? POLLERR | POLLPRI : r;

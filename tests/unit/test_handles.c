@@ -130,20 +130,51 @@ static void test_one_container_cannot_take_all_handles(void **state)
     PvContainer greedy = {.id = 1, .owner_ino = 1, .ref_count = 1},
                 other = {.id = 2, .owner_ino = 2, .ref_count = 1};
     Table table;
-    guint64 handle[5];
+    guint64 handle[9];
 
     (void)state;
     table_open(&table, 16, 1024);
-    for (guint i = 0; i < 4; i++)
+    for (guint i = 0; i < 8; i++)
         assert_int_equal(pv_handles_open(table.handles, 1, &greedy, 2, &handle[i]), 0);
-    assert_int_equal(pv_handles_open(table.handles, 1, &greedy, 2, &handle[4]), -ENFILE);
-    assert_int_equal(pv_handles_open(table.handles, 1, &other, 2, &handle[4]), 0);
+    assert_int_equal(pv_handles_open(table.handles, 1, &greedy, 2, &handle[8]), -ENFILE);
+    assert_int_equal(pv_handles_open(table.handles, 1, &other, 2, &handle[8]), 0);
     pv_handles_close(table.handles, handle[0]);
     assert_int_equal(pv_handles_open(table.handles, 1, &greedy, 2, &handle[0]), 0);
-    for (guint i = 0; i < 5; i++)
+    for (guint i = 0; i < 9; i++)
         pv_handles_close(table.handles, handle[i]);
     assert_int_equal(greedy.ref_count, 1);
     assert_int_equal(other.ref_count, 1);
+    table_close(&table);
+}
+
+/* Each takes what it can get: handles, and texts in them. */
+static void test_many_greedy_containers_leave_as_much_as_each_has(void **state)
+{
+    PvContainer greedy[7], modest = {.id = 9, .owner_ino = 9, .ref_count = 1};
+    guint n_opened[7] = {0}, n_texts[7] = {0};
+    guint64 handle[80];
+    Table table;
+
+    (void)state;
+    table_open(&table, 80, 80 * 100);
+    for (guint i = 0; i < 7; i++)
+        greedy[i] = (PvContainer){.id = 1 + i, .owner_ino = 1 + i, .ref_count = 1};
+    for (guint i = 0; i < 80 * 7; i++) {
+        guint64 *opened = &handle[i / 7];
+        if (pv_handles_open(table.handles, 1, &greedy[i % 7], 2, opened) < 0)
+            continue;
+        n_opened[i % 7]++;
+        if (publish(&table, *opened, 2, 100) == 0)
+            n_texts[i % 7]++;
+    }
+    for (guint i = 0; i < 7; i++) {
+        assert_int_equal(n_opened[i], 10);
+        assert_int_equal(n_texts[i], 10);
+    }
+    for (guint i = 0; i < 5; i++) {
+        assert_int_equal(pv_handles_open(table.handles, 1, &modest, 2, &handle[i]), 0);
+        assert_int_equal(publish(&table, handle[i], 2, 100), 0);
+    }
     table_close(&table);
 }
 
@@ -158,13 +189,13 @@ static void test_one_container_cannot_take_all_memory(void **state)
     assert_int_equal(pv_handles_open(table.handles, 1, NULL, 2, &first), 0);
     assert_int_equal(pv_handles_open(table.handles, 1, NULL, 4, &second), 0);
     assert_int_equal(pv_handles_open(table.handles, 1, &other, 6, &third), 0);
-    assert_int_equal(publish(&table, first, 8, 1001), -ENOMEM);
-    assert_int_equal(publish(&table, first, 8, 600), 0);
-    assert_int_equal(publish(&table, second, 8, 600), -ENOMEM);
-    assert_int_equal(publish(&table, third, 8, 600), 0);
-    assert_int_equal(publish(&table, first, 8, 1000), 0); /* in the old one's place */
+    assert_int_equal(publish(&table, first, 8, 4001), -ENOMEM);
+    assert_int_equal(publish(&table, first, 8, 1600), 0);
+    assert_int_equal(publish(&table, second, 8, 900), -ENOMEM);
+    assert_int_equal(publish(&table, third, 8, 1000), 0);
+    assert_int_equal(publish(&table, first, 8, 2000), 0); /* in the old one's place */
     pv_handles_close(table.handles, first);
-    assert_int_equal(publish(&table, second, 8, 1000), 0);
+    assert_int_equal(publish(&table, second, 8, 1500), 0);
     pv_handles_close(table.handles, third);
     table_close(&table);
 }
@@ -177,22 +208,22 @@ static void test_nested_containers_share_what_their_owner_may_have(void **state)
     guint64 handle[5], last;
 
     (void)state;
-    table_open(&table, 16, 4000);
+    table_open(&table, 8, 4000);
     for (guint i = 0; i < 5; i++)
         nested[i] = (PvContainer){.id = 10 + i, .owner_ino = 1, .ref_count = 1};
     for (guint i = 0; i < 4; i++)
         assert_int_equal(pv_handles_open(table.handles, 1, &nested[i], 2, &handle[i]), 0);
     assert_int_equal(pv_handles_open(table.handles, 1, &nested[4], 2, &handle[4]), -ENFILE);
-    assert_int_equal(publish(&table, handle[0], 2, 600), 0);
+    assert_int_equal(publish(&table, handle[0], 2, 1800), 0);
     assert_int_equal(publish(&table, handle[1], 2, 600), -ENOMEM);
     assert_int_equal(pv_handles_open(table.handles, 1, &other, 2, &last), 0);
     assert_int_equal(publish(&table, last, 2, 600), 0);
     pv_handles_close(table.handles, handle[0]);
     assert_int_equal(pv_handles_open(table.handles, 1, &nested[4], 2, &handle[0]), 0);
     assert_int_equal(publish(&table, handle[1], 2, 600), 0);
+    pv_handles_close(table.handles, last);
     for (guint i = 0; i < 4; i++)
         pv_handles_close(table.handles, handle[i]);
-    pv_handles_close(table.handles, last);
     for (guint i = 0; i < 5; i++)
         assert_int_equal(nested[i].ref_count, 1);
     table_close(&table);
@@ -222,24 +253,28 @@ static void test_handles_keep_few_containers_of_an_owner(void **state)
     table_close(&table);
 }
 
-static void test_containers_of_the_host_share_half_of_all(void **state)
+/* Two thirds of all; each of them half of what the others leave. */
+static void test_containers_of_the_host_have_a_share_of_two(void **state)
 {
     PvContainer service = {.id = 1, .owner_ino = 1, .is_host_pidns = TRUE, .ref_count = 1};
     PvContainer other = {.id = 2, .owner_ino = 1, .is_host_pidns = TRUE, .ref_count = 1};
     PvContainer third = {.id = 3, .owner_ino = 1, .is_host_pidns = TRUE, .ref_count = 1};
+    PvContainer elsewhere = {.id = 4, .owner_ino = 4, .ref_count = 1};
     Table table;
-    guint64 handle[8], last;
+    guint64 handle[12], last;
 
     (void)state;
-    table_open(&table, 16, 4000);
-    for (guint i = 0; i < 4; i++)
+    table_open(&table, 18, 4000);
+    for (guint i = 0; i < 9; i++)
         assert_int_equal(pv_handles_open(table.handles, 1, &service, 2, &handle[i]), 0);
     assert_int_equal(pv_handles_open(table.handles, 1, &service, 2, &last), -ENFILE);
-    for (guint i = 4; i < 8; i++)
+    for (guint i = 9; i < 12; i++)
         assert_int_equal(pv_handles_open(table.handles, 1, &other, 2, &handle[i]), 0);
     assert_int_equal(pv_handles_open(table.handles, 1, &third, 2, &last), -ENFILE);
-    for (guint i = 0; i < 8; i++)
+    assert_int_equal(pv_handles_open(table.handles, 1, &elsewhere, 2, &last), 0);
+    for (guint i = 0; i < 12; i++)
         pv_handles_close(table.handles, handle[i]);
+    pv_handles_close(table.handles, last);
     assert_int_equal(third.ref_count, 1);
     table_close(&table);
 }
@@ -305,11 +340,11 @@ static void test_next_worker_counts_shares_as_before(void **state)
     guint64 handle[4], another;
 
     (void)state;
-    table_open(&table, 16, 4000);
+    table_open(&table, 8, 4000);
     for (guint i = 0; i < 4; i++)
         assert_int_equal(pv_handles_open(table.handles, 1, &greedy, 2, &handle[i]), 0);
-    assert_int_equal(publish(&table, handle[0], 2, 600), 0);
-    table_reopen(&table, 16, 4000);
+    assert_int_equal(publish(&table, handle[0], 2, 1800), 0);
+    table_reopen(&table, 8, 4000);
     assert_int_equal(pv_handles_open(table.handles, 1, &greedy, 2, &another), -ENFILE);
     assert_int_equal(publish(&table, handle[1], 2, 600), -ENOMEM);
     pv_handles_close(table.handles, handle[0]);
@@ -395,10 +430,11 @@ int main(void)
         cmocka_unit_test(test_closed_handle_is_not_known),
         cmocka_unit_test(test_made_up_handles_are_not_known),
         cmocka_unit_test(test_one_container_cannot_take_all_handles),
+        cmocka_unit_test(test_many_greedy_containers_leave_as_much_as_each_has),
         cmocka_unit_test(test_one_container_cannot_take_all_memory),
         cmocka_unit_test(test_nested_containers_share_what_their_owner_may_have),
         cmocka_unit_test(test_handles_keep_few_containers_of_an_owner),
-        cmocka_unit_test(test_containers_of_the_host_share_half_of_all),
+        cmocka_unit_test(test_containers_of_the_host_have_a_share_of_two),
         cmocka_unit_test(test_full_table_refuses_and_recovers),
         cmocka_unit_test(test_next_worker_knows_handles_and_their_texts),
         cmocka_unit_test(test_next_worker_counts_shares_as_before),
