@@ -49,21 +49,6 @@ for unit in procview.service procview-cgroup.service; do
 done
 printf '%s\n' '[procview]' 'auto-attach=/pv-node-box' >"$work/node.conf"
 
-# into CGROUP COMMAND…
-into() {
-    cgroup=$1
-    shift
-    # shellcheck disable=SC2016 # expanded there
-    sh -c 'roots=/sys/fs/cgroup/cgroup.procs # v2 has one root, v1 one in each hierarchy
-        [ -e $roots ] || roots=/sys/fs/cgroup/*/cgroup.procs
-        for procs in $roots; do
-            folder=${procs%/*}/$0
-            case $procs in */cpuset/* | */unified/*) continue ;; esac
-            mkdir -p "$folder" && echo $$ >"$folder/cgroup.procs"
-        done
-        exec "$@"' "$cgroup" "$@"
-}
-
 # cgroup v2 hands controllers down only when it is told to.
 [ ! -f /sys/fs/cgroup/cgroup.subtree_control ] || echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 
@@ -215,8 +200,10 @@ for unit; do
         command=$(sed -n 's/^ExecStart=//p' "$file")
         capabilities=$(sed -n 's/^CapabilityBoundingSet=//p' "$file" | tr 'A-Z\n' 'a-z ' | sed 's/ *cap_/,+/g')
         # shellcheck disable=SC2086 # words
-        setsid setpriv --no-new-privs --bounding-set "-all${capabilities% }" $command </dev/null >>"/run/$unit.log" 2>&1 &
+        setsid setpriv --no-new-privs --bounding-set "-all${capabilities% }" $command </dev/null >"/run/$unit.log" 2>&1 &
         echo $! >"/run/$unit.pid"
+        # The next one comes after it (Type=notify).
+        while runs "$unit" && ! grep -q 'procviewd: ready' "/run/$unit.log"; do sleep 0.1; done
         ;;
     stop)
         runs "$unit" || continue

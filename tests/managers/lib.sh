@@ -118,6 +118,21 @@ need_static_busybox() {
     ! ldd "$(command -v busybox)" >/dev/null 2>&1 || skip "busybox is not static (busybox-static)"
 }
 
+# into CGROUP COMMAND…: in a cgroup of that name, in every hierarchy. The test removes it.
+into() {
+    cgroup=$1
+    shift
+    # shellcheck disable=SC2016 # expanded there
+    sh -c 'roots=/sys/fs/cgroup/cgroup.procs # v2 has one root, v1 one in each hierarchy
+        [ -e $roots ] || roots=/sys/fs/cgroup/*/cgroup.procs
+        for procs in $roots; do
+            folder=${procs%/*}/$0
+            case $procs in */cpuset/* | */unified/*) continue ;; esac
+            mkdir -p "$folder" && echo $$ >"$folder/cgroup.procs"
+        done
+        exec "$@"' "$cgroup" "$@"
+}
+
 host_total_kb=$(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo)
 
 # The runtime wrapper as managers call it, set up for $views; LINE… go to its configuration.
