@@ -1,7 +1,8 @@
 /*
  * Attaching by itself: views are put into containers as they start, restart or lose them, for hosts
  * where nothing about containers can be configured. The kernel tells of new cgroups, of processes
- * that come into them, and of changed mounts; nothing is polled.
+ * that come into them, and of changed mounts. What it does not tell, that such a process becomes a
+ * container, is looked for a few times, for a minute.
  */
 #pragma once
 

@@ -4,13 +4,14 @@
  * lost.
  *
  * All waiting is for events, with one exception: that a process unshares a namespace or changes its
- * root is told by nobody. So a container that starts is looked at again after growing pauses, for
- * half a minute.
+ * root is told by nobody. So what may become a container is looked at again after growing pauses,
+ * for a minute; then only the next event of its cgroup brings it back.
  */
 #include "procview/autoattach.h"
 
 #include "cgroups.h"
 #include "job.h"
+#include "patience.h"
 #include "procview/attach.h"
 #include "procview/container.h"
 #include "procview/error.h"
@@ -26,9 +27,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
-#define FIRST_PAUSE_MSEC  4
-#define LAST_PAUSE_MSEC   1500
-#define START_USEC        (30 * G_USEC_PER_SEC) /* how long a container may take to start */
 #define START_MOUNTS_MSEC 2
 #define MOUNTS_MSEC       100 /* after a change of a container's mounts; doubled while they change */
 #define MOUNTS_LAST_MSEC  30000
@@ -44,8 +42,7 @@ typedef struct {
     char *path;
     guint answer;      /* of the rules */
     guint look_source; /* a timer: it is to be looked at */
-    guint pause_msec;  /* the next */
-    gint64 give_up_at_usec;
+    PvPatience patience;
     guint64 last_roots;
     gboolean is_queued;
     PvJob *job;
@@ -154,18 +151,18 @@ static void look_in(Item *item, guint msec)
 static void look_soon(Item *item)
 {
     g_clear_handle_id(&item->look_source, g_source_remove);
-    item->pause_msec = FIRST_PAUSE_MSEC;
-    item->give_up_at_usec = g_get_monotonic_time() + START_USEC;
+    pv_patience_begin(&item->patience, g_get_monotonic_time());
     look_in(item, 0);
 }
 
 /* It is not ready. FALSE when it has had its time. */
 static gboolean look_again(Item *item)
 {
-    if (g_get_monotonic_time() >= item->give_up_at_usec)
+    guint msec = pv_patience_next(&item->patience, g_get_monotonic_time());
+
+    if (msec == 0)
         return FALSE;
-    look_in(item, item->pause_msec);
-    item->pause_msec = MIN(item->pause_msec * 2, LAST_PAUSE_MSEC);
+    look_in(item, msec);
     return TRUE;
 }
 
@@ -190,15 +187,15 @@ static guint pause_of_mounts(Item *item, gint64 now)
 {
     guint msec;
 
-    if (!item->has_views && now < item->give_up_at_usec)
+    if (!item->has_views && now < item->patience.until_usec) {
+        pv_patience_hurry(&item->patience);
         return START_MOUNTS_MSEC;
+    }
     if (now - item->mounts_at_usec > CALM_USEC)
         item->mounts_msec = MOUNTS_MSEC;
     item->mounts_at_usec = now;
-    if (item->has_views) { /* what is lost may take some tries to put back */
-        item->pause_msec = FIRST_PAUSE_MSEC;
-        item->give_up_at_usec = now + START_USEC;
-    }
+    if (item->has_views) /* what is lost may take some tries to put back */
+        pv_patience_begin(&item->patience, now);
     msec = item->mounts_msec;
     item->mounts_msec = MIN(msec * 2, MOUNTS_LAST_MSEC);
     return msec;

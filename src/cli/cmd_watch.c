@@ -157,8 +157,10 @@ int pv_cmd_watch(int argc, char **argv)
     if (!pv_cli_parse(
             "watch", NULL,
             "Puts procview's files into containers as they start, restart or lose them,\n"
-            "until it is ended by SIGINT or SIGTERM. The kernel tells of new cgroups and\n"
-            "changed mounts: nothing is polled.",
+            "until it is ended by SIGINT or SIGTERM. The kernel tells of new cgroups, of\n"
+            "processes that come into them, and of changed mounts. Whether such a process has\n"
+            "become a container is looked at a few times, ever more rarely, for a minute;\n"
+            "nothing else is polled.",
             "A pattern is the path of a cgroup: * stands for anything within a name, ? for\n"
             "one character, ** for any number of names. One that ends with ** means cgroups\n"
             "that have processes themselves, any other also those with processes below them.\n"

@@ -45,15 +45,21 @@ contains() {
     esac
 }
 
+# Where everything is so many times slower (PV_TEST_SLOW), that is waited for; not without end, for a hang is to be seen.
+slow=${PV_TEST_SLOW:-1}
+[ "$slow" -le 6 ] || slow=6
+wait_seconds=$((20 * slow))
+
 # wait_for COMMAND…: until it succeeds, for 20 seconds
 wait_for() {
-    for _ in $(seq 200); do
+    deadline=$((SECONDS + wait_seconds))
+    while [ $SECONDS -le $deadline ]; do
         if "$@" >/dev/null 2>&1; then
             return 0
         fi
         sleep 0.1
     done
-    fail "'$*' did not succeed in 20 s"
+    fail "'$*' did not succeed in $wait_seconds s"
 }
 
 # end_process PID: SIGTERM, and SIGKILL after 15 seconds
@@ -102,7 +108,7 @@ attach() {
 make_rootfs() {
     mkdir -p "$1/bin" "$1/proc" "$1/sys" "$1/dev" "$1/etc" "$1/tmp" "$1/run"
     cp "$(command -v busybox)" "$1/bin/busybox"
-    for tool in sh cat grep sleep head mount ls; do
+    for tool in sh cat grep cut sleep head mount ls; do
         ln -s busybox "$1/bin/$tool"
     done
 }
@@ -110,6 +116,21 @@ make_rootfs() {
 need_static_busybox() {
     command -v busybox >/dev/null || skip "busybox is not installed (busybox-static)"
     ! ldd "$(command -v busybox)" >/dev/null 2>&1 || skip "busybox is not static (busybox-static)"
+}
+
+# into CGROUP COMMAND…: in a cgroup of that name, in every hierarchy. The test removes it.
+into() {
+    cgroup=$1
+    shift
+    # shellcheck disable=SC2016 # expanded there
+    sh -c 'roots=/sys/fs/cgroup/cgroup.procs # v2 has one root, v1 one in each hierarchy
+        [ -e $roots ] || roots=/sys/fs/cgroup/*/cgroup.procs
+        for procs in $roots; do
+            folder=${procs%/*}/$0
+            case $procs in */cpuset/* | */unified/*) continue ;; esac
+            mkdir -p "$folder" && echo $$ >"$folder/cgroup.procs"
+        done
+        exec "$@"' "$cgroup" "$@"
 }
 
 host_total_kb=$(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo)

@@ -26,6 +26,15 @@ equal "docker run --runtime=procview -m 256m shows 256" "$free" 256
 equal "and one CPU" "$(run --runtime=procview pv-busybox grep -c '^cpu[0-9]' /proc/stat)" 1
 uptime=$(run --runtime=procview pv-busybox cat /proc/uptime)
 ok "and its own uptime" [ "${uptime%%.*}" -lt 120 ]
+# The command of the sample pod for Kubernetes, which promises to show the container, in this busybox, too.
+mapfile -d '' -t sample_command < <(sed -n 's/^ *command: //p' "$(dirname "$0")/../../contrib/kubernetes/pod.yaml" |
+    python3 -c 'import json, sys; [print(word, end="\0") for word in json.load(sys.stdin)]')
+sample=$(run --runtime=procview pv-busybox "${sample_command[@]}")
+equal "the sample pod's command shows its memory and one CPU" "$(head -n 2 <<<"$sample" | tr -s ' \n' ' ')" \
+    "MemTotal: 262144 kB 1 "
+uptime=$(sed -n 3p <<<"$sample")
+ok "its own uptime" [ "${uptime%%.*}" -lt 120 ]
+ok "and the number of its CPU" grep -qx '[0-9]*' <<<"$(tail -n +4 <<<"$sample")"
 mounts=$(run --runtime=procview pv-busybox sh -c "$views_of")
 ok "every row is mounted ($mounts mounts)" [ "$mounts" -ge 13 ]
 contains "also those that runc refuses in a configuration" \

@@ -3,6 +3,7 @@
 
 stop_manager() {
     stop_watch
+    stop_slow
     stop_dockerd
 }
 
@@ -34,6 +35,15 @@ count() { # count EVENT ID
 }
 reported() { # reported EVENT ID N: so often, or more
     [ "$(count "$1" "$2")" -ge "${3:-1}" ]
+}
+
+stop_slow() {
+    cat /sys/fs/cgroup/{,*/}pv-watch-slow/cgroup.procs 2>/dev/null | sort -u | xargs -r kill -KILL 2>/dev/null || true
+    for _ in $(seq 50); do
+        rmdir /sys/fs/cgroup/{,*/}pv-watch-slow 2>/dev/null || true
+        [ -n "$(ls -d /sys/fs/cgroup/{,*/}pv-watch-slow 2>/dev/null)" ] || break
+        sleep 0.1
+    done
 }
 
 start_dockerd
@@ -102,13 +112,19 @@ equal "it had no trouble" "$(cat "$work/watch.err")$(count trouble .)" 0
 docker rm -f pv-late pv-early >/dev/null
 left_out=$(run pv-left)
 start_watch --rule '/docker/*' --rule '/system.slice/docker-*.scope' \
-    --rule "!/docker/$left_out" --rule "!/system.slice/docker-$left_out.scope"
+    --rule "!/docker/$left_out" --rule "!/system.slice/docker-$left_out.scope" --rule /pv-watch-slow
+# One that takes its time from its cgroup to namespaces of its own, of which nothing tells.
+into pv-watch-slow sh -c 'sleep 3; exec unshare --mount --pid --fork --mount-proc sleep 1000' &
+disown
 wait_for has_views pv-pids
 echo "ok: a rule names cgroups, also such without a pid namespace"
 run pv-late >/dev/null
 wait_for has_views pv-late
 equal "what is left out is left out" "$(total_in pv-left)" "$host_total_kb"
+wait_for reported attached pv-watch-slow
+echo "ok: one that starts slowly gets them"
 stop_watch
+stop_slow
 "$PROCVIEW" detach pv-late >/dev/null
 start_watch --dry-run
 wait_for reported would-attach "$(docker inspect -f '{{.Id}}' pv-late)"

@@ -1,5 +1,6 @@
 /* Which cgroups rules mean, and what is told of cgroups that come and go. */
 #include "../../src/autoattach/cgroups.h"
+#include "../../src/autoattach/patience.h"
 #include "procview/error.h"
 #include "procview/fd.h"
 #include "scratch.h"
@@ -311,6 +312,46 @@ static void of_a_containers_own_cgroups_only_some_are_watched(void **state)
     expect_told(&fixture, "-/box/7 +/box/new ");
 }
 
+/* ---- when to look again ---- */
+
+/* What takes a while to become a container is seen before it has taken twice as long; what becomes
+ * none is left alone in the end. */
+static void a_start_is_looked_for_ever_more_rarely_and_not_for_ever(void **state)
+{
+    PvPatience patience;
+    gint64 now = 1000000, began = now;
+    guint n_looks = 1, msec;
+
+    (void)state;
+    pv_patience_begin(&patience, now);
+    while ((msec = pv_patience_next(&patience, now)) != 0) {
+        gint64 waited_msec = (now - began) / 1000;
+        assert_true(msec <= waited_msec + PV_PATIENCE_FIRST_MSEC);
+        assert_true(msec <= PV_PATIENCE_LAST_MSEC);
+        now += msec * (gint64)1000;
+        assert_true(++n_looks < 25);
+    }
+    assert_true(now - began >= PV_PATIENCE_USEC);
+    assert_int_equal(pv_patience_next(&patience, now + 1), 0);
+    pv_patience_begin(&patience, now);
+    assert_int_equal(pv_patience_next(&patience, now), PV_PATIENCE_FIRST_MSEC);
+}
+
+static void hurry_gives_no_more_time(void **state)
+{
+    PvPatience patience;
+
+    (void)state;
+    pv_patience_begin(&patience, 0);
+    for (int i = 0; i < 20; i++)
+        pv_patience_next(&patience, 0);
+    assert_int_equal(pv_patience_next(&patience, 0), PV_PATIENCE_LAST_MSEC);
+    pv_patience_hurry(&patience);
+    assert_int_equal(pv_patience_next(&patience, 0), PV_PATIENCE_FIRST_MSEC);
+    pv_patience_hurry(&patience);
+    assert_int_equal(pv_patience_next(&patience, PV_PATIENCE_USEC), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +367,8 @@ int main(void)
         cmocka_unit_test(processes_that_come_are_told),
         cmocka_unit_test(an_overflow_loses_nothing),
         cmocka_unit_test(of_a_containers_own_cgroups_only_some_are_watched),
+        cmocka_unit_test(a_start_is_looked_for_ever_more_rarely_and_not_for_ever),
+        cmocka_unit_test(hurry_gives_no_more_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
