@@ -102,14 +102,14 @@ mv "$work/rootfs" "$bundle/rootfs"
 config "c['hooks'] = {'createContainer': [{'path': '$HOOK_PROGRAM', 'args': ['procview-hook',
     'createContainer', '--views', '$work', '--log', '$work/log', '--log-format', 'json']}]}"
 run >/dev/null
-warned "the hook" "procview: the container has no views: $work"
+warned "the hook" "procview: the container has no views: there are no views at $work"
 config ''
 run >/dev/null
 contains "the wrapper tells its hook the log" "$(cat "$bundle/config.json")" \
     "\"--log\",\"$work/log\",\"--log-format\",\"json\"]"
 
-# shared SYS PROPAGATION: in a mount namespace like a host's, where all is shared, a container with
-# this entry for /sys; prints its mounts of ours, and those outside that were none before.
+# shared SYS PROPAGATION: in namespaces like a host's, where process 1 has all mounts shared, a
+# container with this entry for /sys; prints its mounts of ours, and those that are new outside.
 cat >"$work/shared.sh" <<'END'
 mount --make-rshared /
 umount -l /sys/fs/cgroup/unified 2>/dev/null # crun does not know the mixture of v1 and an empty v2
@@ -126,7 +126,7 @@ shared() {
 if '$2': c['linux']['rootfsPropagation'] = '$2'
 c['linux']['maskedPaths'] = c['linux']['readonlyPaths'] = []
 c['process']['args'][2] = '$views_of'"
-    unshare --mount --propagation private bash "$work/shared.sh" \
+    unshare --mount --pid --fork --mount-proc --propagation private bash "$work/shared.sh" \
         "$work/bin/procview-runtime" --root "$work/root-shared" --log "$work/log" \
         run --bundle "$bundle" "pv-shared-$$" 2>&1
 }
@@ -134,19 +134,23 @@ bound="type='bind', source='/sys', options="
 for real in runc crun; do
     command -v "$real" >/dev/null || continue
     export PROCVIEW_RUNTIME=$real
-    for propagation in shared rshared slave; do
-        for options in "['rbind']" "['rbind', 'shared']" "['rbind', 'rshared']"; do
+    all=$(shared "type='sysfs', source='sysfs', options=['ro']" "")
+    ok "$real: every row is mounted with a sysfs of its own ($all mounts)" [ "$all" -ge 13 ]
+    : >"$work/log"
+    for propagation in shared slave; do
+        for options in "['rbind']" "['rbind', 'rshared']"; do
             out=$(shared "$bound$options" $propagation)
             equal "$real: nothing is mounted on the host: $propagation root, /sys $options" \
                 "$(grep -v '^[0-9]*$' <<<"$out")" ""
         done
     done
+    contains "$real: the log says why" "$(cat "$work/log")" "its mount is shared with the host's"
     equal "$real: all views with a sysfs of its own in a shared root" \
-        "$(shared "type='sysfs', source='sysfs', options=['ro']" shared)" "$mounts"
+        "$(shared "type='sysfs', source='sysfs', options=['ro']" shared)" "$all"
     equal "$real: all views in the host's /sys, not shared" \
-        "$(shared "$bound['rbind', 'rprivate']" rshared)" "$mounts"
+        "$(shared "${bound}['rbind', 'rprivate']" rshared)" "$all"
     equal "$real: all views in the host's /sys in an ordinary root" \
-        "$(shared "$bound['rbind']" "")" "$mounts"
+        "$(shared "${bound}['rbind']" "")" "$all"
 done
 unset PROCVIEW_RUNTIME
 
