@@ -108,8 +108,9 @@ run >/dev/null
 contains "the wrapper tells its hook the log" "$(cat "$bundle/config.json")" \
     "\"--log\",\"$work/log\",\"--log-format\",\"json\"]"
 
-# shared SYS PROPAGATION: in namespaces like a host's, where process 1 has all mounts shared, a
-# container with this entry for /sys; prints its mounts of ours, and those that are new outside.
+# shared SYS PROPAGATION: in a mount namespace like a host's, where all is shared, a container with
+# this entry for /sys; prints its mounts of ours, and those that are new outside. It is not that of
+# process 1, as a manager's need not be.
 cat >"$work/shared.sh" <<'END'
 mount --make-rshared /
 umount -l /sys/fs/cgroup/unified 2>/dev/null # crun does not know the mixture of v1 and an empty v2
@@ -126,7 +127,7 @@ shared() {
 if '$2': c['linux']['rootfsPropagation'] = '$2'
 c['linux']['maskedPaths'] = c['linux']['readonlyPaths'] = []
 c['process']['args'][2] = '$views_of'"
-    unshare --mount --pid --fork --mount-proc --propagation private bash "$work/shared.sh" \
+    unshare --mount --propagation private bash "$work/shared.sh" \
         "$work/bin/procview-runtime" --root "$work/root-shared" --log "$work/log" \
         run --bundle "$bundle" "pv-shared-$$" 2>&1
 }
