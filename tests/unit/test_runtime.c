@@ -395,8 +395,8 @@ static void leaves_the_users_time_offsets(void **state)
     static const char *const linux_sections[] = {
         "{\"type\":\"time\"}],\"timeOffsets\":{\"boottime\":{\"secs\":-6,\"nanosecs\":5}}",
         "{\"type\":\"time\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":6}}",
-        "{\"type\":\"time\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":-6},"
-        "\"monotonic\":{}}",
+        ("{\"type\":\"time\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":-6},"
+         "\"monotonic\":{}}"),
         "{\"type\":\"time\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":-6,\"x\":{}}}",
         "{\"type\": \"time\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":-6}}",
         "{\"type\":\"pid\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":-6}}",
