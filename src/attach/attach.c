@@ -360,11 +360,11 @@ static MountKind classify(const Plan *plan, const PvMountEntry *entry)
 static void plan_mounts(Plan *plan)
 {
     const GPtrArray *mounts = plan->target->mounts;
-    const GPtrArray *own =
-        plan->target->mntns_fd >= 0 ? plan->target->own_mounts : plan->target->outer_mounts;
+    gboolean is_inside = plan->target->mntns_fd < 0;
+    const GPtrArray *own = plan->target->own_mounts;
     g_autoptr(GHashTable) groups = g_hash_table_new(g_int64_hash, g_int64_equal);
 
-    for (guint i = 0; own != NULL && i < own->len; i++) {
+    for (guint i = 0; !is_inside && i < own->len; i++) {
         PvMountEntry *entry = own->pdata[i];
         if (entry->peer_group != 0)
             g_hash_table_add(groups, &entry->peer_group);
@@ -377,8 +377,10 @@ static void plan_mounts(Plan *plan)
             .id = entry->id,
             .device = device_of(entry),
             .kind = classify(plan, entry),
-            .is_shared =
-                entry->peer_group != 0 && g_hash_table_contains(groups, &entry->peer_group),
+            /* From inside, nobody can tell who the peers are: the manager may be in any namespace.
+             */
+            .is_shared = entry->peer_group != 0 &&
+                         (is_inside || g_hash_table_contains(groups, &entry->peer_group)),
         };
     }
 }

@@ -23,8 +23,6 @@ typedef struct {
     char *prefix;          /* where root_fd is, as mountinfo has it; NULL for the process's root */
     GPtrArray *mounts;     /* of PvMountEntry: its mountinfo */
     GPtrArray *own_mounts; /* the caller's */
-    GPtrArray *outer_mounts; /* those of the machine, when the caller is in the namespace; NULL
-                                when they cannot be read */
 } PvTarget;
 
 /*
@@ -53,7 +51,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PvTarget, pv_target_clear)
 
 #define PV_TARGET_INIT                                                                             \
     {                                                                                              \
-        -1, -1, -1, -1, NULL, NULL, NULL, NULL                                                     \
+        -1, -1, -1, -1, NULL, NULL, NULL                                                     \
     }
 
 /*

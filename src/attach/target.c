@@ -21,7 +21,6 @@ void pv_target_clear(PvTarget *target)
     pv_clear_fd(&target->mntns_fd);
     g_clear_pointer(&target->mounts, g_ptr_array_unref);
     g_clear_pointer(&target->own_mounts, g_ptr_array_unref);
-    g_clear_pointer(&target->outer_mounts, g_ptr_array_unref);
     g_clear_pointer(&target->prefix, g_free);
 }
 
@@ -149,7 +148,6 @@ static gboolean open_own(PvTarget *target, GError **error)
     target->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (target->root_fd < 0)
         return pv_error_set_errno(error, errno, "cannot open /");
-    target->outer_mounts = load_mounts(target, "1", NULL); /* not for a user namespace to see */
     return TRUE;
 }
 

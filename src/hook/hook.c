@@ -87,7 +87,7 @@ static char *find_rootfs(const PvJson *json, const char *bundle, gboolean is_ins
     if (path != NULL && path[0] == '/')
         return g_steal_pointer(&path);
     if (path != NULL && path[0] != '\0' && bundle != NULL)
-        return g_canonicalize_filename(path, bundle);
+        return g_build_filename(bundle, path, NULL);
     g_autofree char *here = g_get_current_dir();
     return is_inside && strcmp(here, "/") != 0 && is_built_here() ? g_steal_pointer(&here) : NULL;
 }

@@ -7,6 +7,7 @@
 #include "procview/attach.h"
 #include "procview/error.h"
 #include "procview/log.h"
+#include "report.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -22,6 +23,7 @@
 typedef struct {
     char *views;
     char *rootfs;
+    char *log, *log_format;
     gboolean strict;
     gboolean version;
     char **words;
@@ -31,6 +33,8 @@ static void options_clear(Options *options)
 {
     g_free(options->views);
     g_free(options->rootfs);
+    g_free(options->log);
+    g_free(options->log_format);
     g_strfreev(options->words);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
@@ -42,6 +46,10 @@ static gboolean parse_options(Options *options, int argc, char **argv, GError **
          "the mount point of procviewd (/var/lib/procview)", "DIR"},
         {"rootfs", 0, 0, G_OPTION_ARG_FILENAME, &options->rootfs,
          "the container's root to be, where the state does not tell it", "DIR"},
+        {"log", 0, 0, G_OPTION_ARG_FILENAME, &options->log,
+         "append complaints to the log of the runtime, too", "FILE"},
+        {"log-format", 0, 0, G_OPTION_ARG_STRING, &options->log_format, "its format: text or json",
+         "FORMAT"},
         {"strict", 0, 0, G_OPTION_ARG_NONE, &options->strict,
          "fail, so that no container starts without views", NULL},
         {"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "print the version", NULL},
@@ -60,6 +68,16 @@ static gboolean parse_options(Options *options, int argc, char **argv, GError **
     if (options->views == NULL)
         options->views = g_strdup("/var/lib/procview");
     return TRUE;
+}
+
+/* A bad option makes GLib forget the good ones. */
+static gboolean asks_for_strict(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--strict") == 0)
+            return TRUE;
+    }
+    return FALSE;
 }
 
 static gboolean read_state(GString *state, GError **error)
@@ -140,14 +158,20 @@ static gboolean run(const Options *options, GError **error)
 }
 
 /* Some managers throw away what a hook says on stderr. */
-static void complain(const char *message, gboolean strict)
+static void complain(const Options *options, const char *message)
 {
+    gboolean strict = options->strict;
     const char *outcome = strict ? "the container is not started" : "the container has no views";
 
     pv_log(strict ? PV_LOG_ERROR : PV_LOG_WARNING, "procview-hook: %s: %s", outcome, message);
     openlog("procview-hook", LOG_PID, LOG_DAEMON);
     syslog(strict ? LOG_ERR : LOG_WARNING, "%s: %s", outcome, message);
     closelog();
+    if (options->log != NULL) {
+        g_autofree char *said = g_strdup_printf("%s: %s", outcome, message);
+        pv_runtime_report_append(options->log, g_strcmp0(options->log_format, "json") == 0,
+                                 strict ? "error" : "warning", said);
+    }
 }
 
 int main(int argc, char **argv)
@@ -156,13 +180,15 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
 
     g_set_prgname("procview-hook");
+    gboolean is_strict = asks_for_strict(argc, argv);
     gboolean ok = parse_options(&options, argc, argv, &error);
+    options.strict = options.strict || is_strict;
     if (ok && options.version) {
         printf("procview-hook %s\n", PV_VERSION);
         return 0;
     }
     if (ok && run(&options, &error))
         return 0;
-    complain(error->message, options.strict);
+    complain(&options, error->message);
     return options.strict ? 1 : 0;
 }

@@ -10,15 +10,20 @@ typedef struct {
     const char *views;        /* the daemon's mount point */
     const char *const *paths; /* what may be mounted by the configuration, "proc/meminfo" */
     const char *hook;         /* the program for all that may not */
-    const char *bundle;       /* its absolute path: the hook is told the root file system */
-    gboolean strict;          /* the hook fails rather than starting without views */
-    gboolean time_namespace;  /* the real runtime can make one */
-    guint64 boottime_nsec;    /* CLOCK_BOOTTIME: what the time namespace starts at as 0 */
+    const char *bundle;       /* its absolute path, without symbolic links: the hook is told the
+                               * root file system */
+    const char *log;          /* the file that the hook complains into as well; NULL: none */
+    gboolean log_is_json;
+    gboolean strict;         /* the hook fails rather than starting without views */
+    gboolean time_namespace; /* the real runtime can make one */
+    guint64 boottime_nsec;   /* CLOCK_BOOTTIME: what the time namespace starts at as 0 */
 } PvBundlePlan;
 
 /*
  * Make the new text of a config.json. What the user mounts himself, and what is there already, is
- * left out; with nothing to add, `out` is the same text.
+ * left out; with nothing to add, `out` is the same text. Of what an earlier call added, the hook's
+ * arguments and the time's offset are renewed. Where a mount of the container may be shared with
+ * the host, none is added: the hook sees what it really is.
  *
  * text  of the file, `length` bytes
  * out   is appended to on success

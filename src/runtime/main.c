@@ -13,6 +13,7 @@
 #include "settings.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,11 +33,24 @@ static guint64 boottime_nsec(void)
     return (guint64)now.tv_sec * 1000000000 + (guint64)now.tv_nsec;
 }
 
+/* As the kernel resolves it; the same again when it cannot be. */
+static char *real_path(const char *path)
+{
+    char *real = realpath(path, NULL);
+    char *result = g_strdup(real != NULL ? real : path);
+
+    free(real);
+    return result;
+}
+
 static gboolean edit_bundle(const PvRuntimeArguments *arguments, const PvRuntimeSettings *settings,
                             const char *real, GError **error)
 {
-    g_autofree char *bundle = g_canonicalize_filename(arguments->bundle, NULL);
-    g_autofree char *config = g_canonicalize_filename(arguments->config, bundle);
+    g_autofree char *bundle = real_path(arguments->bundle);
+    g_autofree char *config = arguments->config != NULL
+                                  ? g_strdup(arguments->config)
+                                  : g_build_filename(bundle, "config.json", NULL);
+    g_autofree char *log = pv_runtime_report_file(arguments);
     g_autofree char *hook = pv_runtime_find_hook(settings->hook, error);
 
     if (hook == NULL || !pv_attach_views_answer(settings->views, error))
@@ -47,6 +61,8 @@ static gboolean edit_bundle(const PvRuntimeArguments *arguments, const PvRuntime
         .paths = (const char *const *)paths,
         .hook = hook,
         .bundle = bundle,
+        .log = log,
+        .log_is_json = arguments->log_is_json,
         .strict = settings->strict,
         .time_namespace = settings->time_namespace && pv_real_has_time_namespace(real, CACHE_DIR),
         .boottime_nsec = boottime_nsec(),
@@ -84,10 +100,11 @@ int main(int argc, char **argv)
     g_autoptr(GError) settings_error = NULL, error = NULL;
     PvRuntimeArguments arguments;
 
-    pv_runtime_arguments_parse(argc, argv, &arguments);
     pv_runtime_settings_init(&settings);
     pv_runtime_settings_load(&settings, &settings_error);
     g_autofree char *real = pv_real_find(settings.path, &error);
+    pv_runtime_arguments_parse(real != NULL ? pv_runtime_syntax(real) : PV_SYNTAX_RUNC, argc, argv,
+                               &arguments);
     if (real == NULL) {
         pv_runtime_report(&arguments, "error", error->message);
         return EXIT_FAILED;

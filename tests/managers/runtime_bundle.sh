@@ -76,6 +76,85 @@ config ''
 contains "the bundle in the working directory" \
     "$(cd "$bundle" && wrapped run "pv-bundle-$$")" " 262144 "
 
+# The bundle is found where the runtime finds it.
+mkdir -p "$work/elsewhere/deep"
+ln -s "$bundle" "$work/elsewhere/deep/link"
+cp "$work/before.json" "$work/elsewhere/config.json"
+for line in "run pv-bundle-$$ --bundle $bundle" "run pv-bundle-$$ -b=$bundle" \
+    "run --bundle $work/elsewhere/deep/link/../bundle pv-bundle-$$"; do
+    config ''
+    # shellcheck disable=SC2086 # words
+    contains "$(echo "$line" | sed "s#$work/##"): the limit is seen" \
+        "$(cd "$work/elsewhere" && wrapped $line)" " 262144 "
+    ok "and the working directory's config.json is untouched" \
+        cmp "$work/elsewhere/config.json" "$work/before.json"
+done
+mv "$bundle/rootfs" "$work/rootfs"
+config "c['root']['path'] = '../rootfs'; c['process']['args'][2] = '$views_of'"
+equal "every row is mounted in a bundle behind a symbolic link, with a root beside it" \
+    "$(wrapped run --bundle "$work/elsewhere/deep/link" "pv-bundle-$$")" "$mounts"
+config "c['root']['path'] = '../rootfs'; c['process']['args'][2] = '$views_of'"
+equal "so it is when called from it" \
+    "$(cd "$work/elsewhere/deep/link/../bundle" && wrapped run "pv-bundle-$$")" "$mounts"
+mv "$work/rootfs" "$bundle/rootfs"
+
+# The hook's complaints are where the runtime's own are. (Its mount point is not the daemon's.)
+config "c['hooks'] = {'createContainer': [{'path': '$HOOK_PROGRAM', 'args': ['procview-hook',
+    'createContainer', '--views', '$work', '--log', '$work/log', '--log-format', 'json']}]}"
+run >/dev/null
+warned "the hook" "procview: the container has no views: there are no views at $work"
+config ''
+run >/dev/null
+contains "the wrapper tells its hook the log" "$(cat "$bundle/config.json")" \
+    "\"--log\",\"$work/log\",\"--log-format\",\"json\"]"
+
+# shared SYS PROPAGATION: in a mount namespace like a host's, where all is shared, a container with
+# this entry for /sys; prints its mounts of ours, and those that are new outside. It is not that of
+# process 1, as a manager's need not be.
+cat >"$work/shared.sh" <<'END'
+mount --make-rshared /
+umount -l /sys/fs/cgroup/unified 2>/dev/null # crun does not know the mixture of v1 and an empty v2
+outside() {
+    awk '/ - fuse.procview / { print $5 }' /proc/self/mountinfo | sort
+}
+before=$(outside)
+"$@"
+[ "$(outside)" = "$before" ] || outside | grep '^/[ps]'
+END
+shared() {
+    config "c['mounts'] = [m for m in c['mounts'] if not m['destination'].startswith('/sys')] + [
+    dict($1, destination='/sys')]
+if '$2': c['linux']['rootfsPropagation'] = '$2'
+c['linux']['maskedPaths'] = c['linux']['readonlyPaths'] = []
+c['process']['args'][2] = '$views_of'"
+    unshare --mount --propagation private bash "$work/shared.sh" \
+        "$work/bin/procview-runtime" --root "$work/root-shared" --log "$work/log" \
+        run --bundle "$bundle" "pv-shared-$$" 2>&1
+}
+bound="type='bind', source='/sys', options="
+for real in runc crun; do
+    command -v "$real" >/dev/null || continue
+    export PROCVIEW_RUNTIME=$real
+    all=$(shared "type='sysfs', source='sysfs', options=['ro']" "")
+    ok "$real: every row is mounted with a sysfs of its own ($all mounts)" [ "$all" -ge 13 ]
+    : >"$work/log"
+    for propagation in shared slave; do
+        for options in "['rbind']" "['rbind', 'rshared']"; do
+            out=$(shared "$bound$options" $propagation)
+            equal "$real: nothing is mounted on the host: $propagation root, /sys $options" \
+                "$(grep -v '^[0-9]*$' <<<"$out")" ""
+        done
+    done
+    contains "$real: the log says why" "$(cat "$work/log")" "its mount is shared with the host's"
+    equal "$real: all views with a sysfs of its own in a shared root" \
+        "$(shared "type='sysfs', source='sysfs', options=['ro']" shared)" "$all"
+    equal "$real: all views in the host's /sys, not shared" \
+        "$(shared "${bound}['rbind', 'rprivate']" rshared)" "$all"
+    equal "$real: all views in the host's /sys in an ordinary root" \
+        "$(shared "${bound}['rbind']" "")" "$all"
+done
+unset PROCVIEW_RUNTIME
+
 if command -v crun >/dev/null; then
     config ''
     # crun does not know the mixture of cgroup v1 and an empty v2.
@@ -83,6 +162,19 @@ if command -v crun >/dev/null; then
         umount /sys/fs/cgroup/unified 2>/dev/null; PROCVIEW_RUNTIME=crun exec "$@"' sh \
         "$work/bin/procview-runtime" --root "$work/root-crun" run -b "$bundle" "pv-crun-$$")
     contains "crun: the limit is seen" "$out" " 262144 "
+    crun_run() { # crun_run WORD… in $work/elsewhere
+        (cd "$work/elsewhere" && unshare --mount --propagation private sh -c '
+            umount -l /sys/fs/cgroup/unified 2>/dev/null; PROCVIEW_RUNTIME=crun exec "$@"' sh \
+            "$work/bin/procview-runtime" --root "$work/root-crun" run "$@" "pv-crun-$$")
+    }
+    config ''
+    contains "crun: the beginning of --bundle" "$(crun_run --bund "$bundle")" " 262144 "
+    config ''
+    contains "crun: --bundle without a space" "$(crun_run -b"$bundle")" " 262144 "
+    config "c['process']['args'] = ['/bin/false']" # not the one that is taken
+    cp "$work/elsewhere/config.json" "$work/elsewhere/other.json"
+    contains "crun: --config is looked for in the working directory" \
+        "$(crun_run -f other.json -b "$bundle")" " 262144 "
 else
     echo "SKIP: crun is not installed (crun): not tested with it"
 fi
@@ -168,6 +260,9 @@ done
 status=0
 echo nonsense | "$HOOK_PROGRAM" createContainer --strict 2>/dev/null || status=$?
 equal "hook: strict makes it one" $status 1
+status=0
+"$HOOK_PROGRAM" --strict --nonsense </dev/null 2>/dev/null || status=$?
+equal "hook: and a bad option, too" $status 1
 before=$(cat /proc/self/mountinfo)
 for rootfs in / "$bundle/rootfs" "$bundle/nonexistent"; do
     echo '{"pid":0}' | "$HOOK_PROGRAM" createContainer --views "$views" --rootfs "$rootfs" \

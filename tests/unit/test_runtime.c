@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -215,17 +216,146 @@ static void mounts_in_sys_where_there_is_one(void **state)
     assert_non_null(strstr(neighbour, "/v/sys/devices/system/cpu"));
 }
 
-static void tells_the_hook_the_root(void **state)
+/* What is said of the mounts of a container's /sys and of linux.rootfsPropagation. */
+static gboolean mounts_the_cpus(const char *sys_mount, const char *propagation)
 {
     PvBundlePlan plan = a_plan();
+    g_autofree char *text =
+        g_strdup_printf("{\"mounts\":[" PROC_MOUNT ",%s],\"linux\":{\"rootfsPropagation\":\"%s\","
+                        "\"namespaces\":[{\"type\":\"mount\"}]}}",
+                        sys_mount, propagation);
+
+    plan.paths = meminfo_and_cpu;
+    g_autofree char *out = edit_with(&plan, text, NULL);
+    assert_non_null(strstr(out, "/v/proc/meminfo"));
+    assert_non_null(strstr(out, "procview-hook")); /* which sees what is really mounted */
+    return strstr(out, "/v/sys/devices/system/cpu") != NULL;
+}
+
+static gboolean mounts_in_bound_sys(const char *options, const char *propagation)
+{
+    g_autofree char *mount =
+        g_strdup_printf("{\"destination\":\"/sys\",\"type\":\"none\",\"source\":\"/sys\","
+                        "\"options\":[%s]}",
+                        options);
+
+    return mounts_the_cpus(mount, propagation);
+}
+
+static void leaves_a_shared_sys_to_the_hook(void **state)
+{
+    static const char *const propagations[] = {"",        "rslave", "rprivate", "slave",
+                                               "private", "shared", "rshared"};
 
     (void)state;
+    for (guint i = 0; i < G_N_ELEMENTS(propagations); i++) {
+        gboolean is_cut_off = i <= 2;
+        const char *propagation = propagations[i];
+        assert_true(mounts_the_cpus(SYS_MOUNT, propagation));
+        assert_int_equal(mounts_in_bound_sys("\"rbind\"", propagation), is_cut_off);
+        assert_int_equal(mounts_in_bound_sys("\"bind\",\"ro\"", propagation), is_cut_off);
+        assert_int_equal(mounts_in_bound_sys("\"rbind\",\"private\"", propagation), is_cut_off);
+        assert_true(mounts_in_bound_sys("\"rbind\",\"rprivate\"", propagation));
+        assert_true(mounts_in_bound_sys("\"rslave\",\"bind\"", propagation));
+        assert_false(mounts_in_bound_sys("\"rbind\",\"rshared\"", propagation));
+        assert_false(mounts_in_bound_sys("\"rbind\",\"shared\",\"rslave\"", propagation));
+        assert_false(mounts_in_bound_sys("\"rbind\"],\"options\":[\"rshared\"", propagation));
+    }
+}
+
+static void leaves_a_shared_mount_over_a_private_one_to_the_hook(void **state)
+{
+    (void)state;
+    assert_false(mounts_the_cpus(SYS_MOUNT
+                                 ",{\"destination\":\"sys/\",\"type\":\"bind\",\"source\":\"/sys\","
+                                 "\"options\":[\"rbind\",\"rshared\"]}",
+                                 ""));
+    assert_false(mounts_the_cpus("{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"/sys\","
+                                 "\"options\":[\"rbind\"]}",
+                                 "shared"));
+    assert_false(mounts_the_cpus(SYS_MOUNT ",{\"destination\":\"/sys\",\"options\":\"x\"}", ""));
+}
+
+static void leaves_a_shared_proc_to_the_hook(void **state)
+{
+    static const char proc[] = "{\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\","
+                               "\"options\":[\"rshared\"]}]," NAMESPACES;
+    static const char bound[] = "{\"mounts\":[" PROC_MOUNT ",{\"destination\":\"/proc\","
+                                "\"type\":\"bind\",\"source\":\"/proc\","
+                                "\"options\":[\"rbind\",\"shared\"]}]," NAMESPACES;
+    g_autofree char *shared = g_strconcat(proc, "}", NULL);
+    g_autofree char *shared_out = g_strconcat(proc, "," ADDED_HOOKS "}", NULL);
+    g_autofree char *over = g_strconcat(bound, "}", NULL);
+    g_autofree char *over_out = g_strconcat(bound, "," ADDED_HOOKS "}", NULL);
+
+    (void)state;
+    expect_edit(shared, shared_out);
+    expect_edit(over, over_out);
+}
+
+static char *edit_with_root(const PvBundlePlan *plan, const char *root)
+{
+    g_autofree char *text =
+        g_strconcat("{\"root\":{\"path\":\"", root,
+                    "\",\"readonly\":true},\"mounts\":[" PROC_MOUNT "]," NAMESPACES "}", NULL);
+    return edit_with(plan, text, NULL);
+}
+
+/* DIR/real/bundle is also DIR/link, and DIR/real/root "fs a directory. */
+static void tells_the_hook_the_root_as_the_kernel_resolves_it(void **state)
+{
+    PvBundlePlan plan = a_plan();
+    g_autofree char *dir = g_dir_make_tmp("pv-root-XXXXXX", NULL);
+    g_autofree char *real = g_build_filename(dir, "real", NULL);
+    g_autofree char *bundle = g_build_filename(real, "bundle", NULL);
+    g_autofree char *rootfs = g_build_filename(real, "root \"fs", NULL);
+    g_autofree char *link = g_build_filename(dir, "link", NULL);
+    g_autofree char *expected =
+        g_strdup_printf("\"--rootfs\",\"%s/root \\\"fs\",\"--strict\"]", real);
+
+    (void)state;
+    assert_int_equal(g_mkdir_with_parents(bundle, 0755), 0);
+    assert_int_equal(mkdir(rootfs, 0755), 0);
+    assert_int_equal(symlink("real/bundle", link), 0);
     plan.strict = TRUE;
-    g_autofree char *out = edit_with(&plan,
-                                     "{\"root\":{\"path\":\"root \\\"fs\",\"readonly\":true},"
-                                     "\"mounts\":[" PROC_MOUNT "]," NAMESPACES "}",
-                                     NULL);
-    assert_non_null(strstr(out, "\"--rootfs\",\"/b/root \\\"fs\",\"--strict\"]"));
+    plan.bundle = link;
+    g_autofree char *out = edit_with_root(&plan, "../root \\\"fs");
+    assert_non_null(strstr(out, expected));
+    g_autofree char *missing = edit_with_root(&plan, "../nonexistent");
+    assert_null(strstr(missing, "--rootfs"));
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(rmdir(bundle), 0);
+    assert_int_equal(rmdir(rootfs), 0);
+    assert_int_equal(rmdir(real), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void renews_the_hook_of_an_earlier_start(void **state)
+{
+    static const char text[] = "{\"mounts\":[" PROC_MOUNT "]," NAMESPACES "}";
+    PvBundlePlan first = a_plan(), second = a_plan();
+
+    (void)state;
+    first.log = "/l1";
+    first.log_is_json = TRUE;
+    second.log = "/l2";
+    second.strict = TRUE;
+    g_autofree char *once = edit_with(&first, text, NULL);
+    assert_non_null(strstr(once, "\"--log\",\"/l1\",\"--log-format\",\"json\"],\"timeout\":30}"));
+    g_autofree char *twice = edit_with(&second, once, NULL);
+    g_autofree char *at_once = edit_with(&second, text, NULL);
+    assert_string_equal(twice, at_once);
+}
+
+static void leaves_a_hook_of_the_user(void **state)
+{
+    static const char text[] =
+        "{\"mounts\":[" PROC_MOUNT "," ADDED_MOUNT "]," NAMESPACES
+        ",\"hooks\":{\"createContainer\":[{\"path\":\"/usr/procview-hook\",\"args\":"
+        "[\"procview-hook\",\"createContainer\",\"--views\",\"/mine\"]}]}}";
+
+    (void)state;
+    expect_edit(text, text);
 }
 
 static void adds_a_time_namespace_whose_boot_is_now(void **state)
@@ -239,7 +369,52 @@ static void adds_a_time_namespace_whose_boot_is_now(void **state)
     assert_non_null(strstr(out,
                            "\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"mount\"},"
                            "{\"type\":\"time\"}],\"timeOffsets\":{\"boottime\":"
-                           "{\"secs\":-6,\"nanosecs\":750000000}}}"));
+                           "{\"nanosecs\":750000000,\"secs\":-6}}}"));
+}
+
+static void renews_the_time_of_an_earlier_start(void **state)
+{
+    static const char text[] = "{\"mounts\":[" PROC_MOUNT "]," NAMESPACES "}";
+    PvBundlePlan first = a_plan(), second = a_plan();
+
+    (void)state;
+    first.time_namespace = second.time_namespace = TRUE;
+    first.boottime_nsec = G_GUINT64_CONSTANT(8000000000000000001);
+    second.boottime_nsec = 5250000000;
+    g_autofree char *once = edit_with(&first, text, NULL);
+    g_autofree char *at_once = edit_with(&second, text, NULL);
+    g_autofree char *twice = edit_with(&second, once, NULL);
+    assert_string_equal(twice, at_once);
+    second.time_namespace = FALSE; /* the container must start anyway */
+    g_autofree char *without = edit_with(&second, once, NULL);
+    assert_string_equal(without, at_once);
+}
+
+static void leaves_the_users_time_offsets(void **state)
+{
+    static const char *const linux_sections[] = {
+        "{\"type\":\"time\"}],\"timeOffsets\":{\"boottime\":{\"secs\":-6,\"nanosecs\":5}}",
+        "{\"type\":\"time\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":6}}",
+        ("{\"type\":\"time\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":-6},"
+         "\"monotonic\":{}}"),
+        "{\"type\":\"time\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":-6,\"x\":{}}}",
+        "{\"type\": \"time\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":-6}}",
+        "{\"type\":\"pid\"}],\"timeOffsets\":{\"boottime\":{\"nanosecs\":5,\"secs\":-6}}",
+        "{\"type\":\"time\"}]",
+    };
+    PvBundlePlan plan = a_plan();
+
+    (void)state;
+    plan.time_namespace = TRUE;
+    plan.boottime_nsec = 1;
+    for (guint i = 0; i < G_N_ELEMENTS(linux_sections); i++) {
+        g_autofree char *text =
+            g_strconcat("{\"mounts\":[" PROC_MOUNT "," ADDED_MOUNT "]," ADDED_HOOKS
+                        ",\"linux\":{\"namespaces\":[{\"type\":\"mount\"},",
+                        linux_sections[i], "}}", NULL);
+        g_autofree char *out = edit_with(&plan, text, NULL);
+        assert_string_equal(out, text);
+    }
 }
 
 static void leaves_the_users_time_namespace(void **state)
@@ -462,56 +637,144 @@ static void tells_a_missing_file(void **state)
 
 /* ---- the command line ---- */
 
-static PvRuntimeArguments parse(const char *line)
+static PvRuntimeArguments parse(PvRuntimeSyntax syntax, const char *line)
 {
     static char **argv; /* the result points into it */
     PvRuntimeArguments arguments;
 
     g_strfreev(argv);
     argv = g_strsplit(line, " ", -1);
-    pv_runtime_arguments_parse((int)g_strv_length(argv), argv, &arguments);
+    pv_runtime_arguments_parse(syntax, (int)g_strv_length(argv), argv, &arguments);
     return arguments;
 }
 
-static void understands_how_managers_call(void **state)
-{
-    static const struct {
-        const char *line, *bundle, *config, *log;
-        gboolean has_bundle, is_json;
-    } calls[] = {
-        {"r --root R --log F --log-format json create --bundle B --pid-file P ID", "B",
-         "config.json", "F", TRUE, TRUE},
-        {"r --root=R --log=F --log-format=text --systemd-cgroup run -b B ID", "B", "config.json",
-         "F", TRUE, FALSE},
-        {"r -log F create ID", ".", "config.json", "F", TRUE, FALSE},
-        {"r --systemd-cgroup --root R create --pid-file=P --bundle=B --console-socket C ID", "B",
-         "config.json", NULL, TRUE, FALSE},
-        {"r --cgroup-manager cgroupfs create --no-pivot -bB -f c.json ID", "B", "c.json", NULL,
-         TRUE, FALSE},
-        {"r --rootless=true create --config=c.json ID", ".", "c.json", NULL, TRUE, FALSE},
-        {"r --rootless create -b B ID", "B", "config.json", NULL, TRUE, FALSE},
-        {"r --rootless auto create -b B ID", "B", "config.json", NULL, TRUE, FALSE},
-        {"r create ID --bundle B", ".", "config.json", NULL, TRUE, FALSE},
-        {"r --root create delete ID", ".", "config.json", NULL, FALSE, FALSE},
-        {"r --log create start run", ".", "config.json", "create", FALSE, FALSE},
-        {"r --version create", ".", "config.json", NULL, FALSE, FALSE},
-        {"r create --help", ".", "config.json", NULL, FALSE, FALSE},
-        {"r exec ID run", ".", "config.json", NULL, FALSE, FALSE},
-        {"r features", ".", "config.json", NULL, FALSE, FALSE},
-        {"r --log", ".", "config.json", NULL, FALSE, FALSE},
-        {"r", ".", "config.json", NULL, FALSE, FALSE},
-    };
+typedef struct {
+    const char *line;
+    const char *bundle; /* NULL: none is used */
+    const char *config, *log;
+    gboolean is_json;
+} Call;
 
-    (void)state;
-    for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
-        PvRuntimeArguments arguments = parse(calls[i].line);
-        if (arguments.has_bundle != calls[i].has_bundle ||
-            (arguments.has_bundle && (strcmp(arguments.bundle, calls[i].bundle) != 0 ||
-                                      strcmp(arguments.config, calls[i].config) != 0)) ||
+static void expect_calls(PvRuntimeSyntax syntax, const Call *calls, gsize n_calls)
+{
+    for (gsize i = 0; i < n_calls; i++) {
+        PvRuntimeArguments arguments = parse(syntax, calls[i].line);
+        if (g_strcmp0(arguments.has_bundle ? arguments.bundle : NULL, calls[i].bundle) != 0 ||
+            (arguments.has_bundle && g_strcmp0(arguments.config, calls[i].config) != 0) ||
             g_strcmp0(arguments.log, calls[i].log) != 0 ||
             arguments.log_is_json != calls[i].is_json)
             fail_msg("%s", calls[i].line);
     }
+}
+
+static void understands_the_command_line_of_runc(void **state)
+{
+    static const Call calls[] = {
+        {"r --root R --log F --log-format json create --bundle B --pid-file P ID", "B", NULL, "F",
+         TRUE},
+        {"r --root=R --log=F --log-format=text --systemd-cgroup run -b B ID", "B", NULL, "F",
+         FALSE},
+        {"r -log F create ID", ".", NULL, "F", FALSE},
+        {"r --systemd-cgroup --root R create --pid-file=P --bundle=B --console-socket C ID", "B",
+         NULL, NULL, FALSE},
+        {"r --rootless auto create -bundle B ID", "B", NULL, NULL, FALSE},
+        {"r create --b=B ID", "B", NULL, NULL, FALSE},
+        {"r create ID --bundle B", "B", NULL, NULL, FALSE},
+        {"r run ID -b B", "B", NULL, NULL, FALSE},
+        {"r run --pid-file P ID --detach -bundle=B --pid-file Q", "B", NULL, NULL, FALSE},
+        {"r run -d=true ID --pid-file run -b B", "B", NULL, NULL, FALSE},
+        {"r run -b A ID -b B", "B", NULL, NULL, FALSE},
+        {"r run ID -- -b B", ".", NULL, NULL, FALSE},
+        {"r run -- ID -b B", ".", NULL, NULL, FALSE},
+        {"r run -b= ID", ".", NULL, NULL, FALSE},
+        {"r run --bund B -db B -bB -f c ID", ".", NULL, NULL, FALSE},
+        {"r create ID --help", NULL, NULL, NULL, FALSE},
+        {"r --root create delete ID", NULL, NULL, NULL, FALSE},
+        {"r --log create start run", NULL, NULL, "create", FALSE},
+        {"r --version create", NULL, NULL, NULL, FALSE},
+        {"r create --help", NULL, NULL, NULL, FALSE},
+        {"r exec ID run", NULL, NULL, NULL, FALSE},
+        {"r features", NULL, NULL, NULL, FALSE},
+        {"r run ID --bundle", ".", NULL, NULL, FALSE},
+        {"r --log", NULL, NULL, NULL, FALSE},
+        {"r", NULL, NULL, NULL, FALSE},
+    };
+
+    (void)state;
+    expect_calls(PV_SYNTAX_RUNC, calls, G_N_ELEMENTS(calls));
+}
+
+static void understands_the_command_line_of_crun(void **state)
+{
+    static const Call calls[] = {
+        {"r --root R --log F --log-format json create --bundle B --pid-file P ID", "B", NULL, "F",
+         TRUE},
+        {"r --cgroup-manager cgroupfs create --no-pivot -bB -f c.json ID", "B", "c.json", NULL,
+         FALSE},
+        {"r --rootless=true create --config=c.json ID", ".", "c.json", NULL, FALSE},
+        {"r create --config=config.json ID", ".", NULL, NULL, FALSE},
+        {"r --rootless create -b B ID", "B", NULL, NULL, FALSE},
+        {"r run -db B ID", "B", NULL, NULL, FALSE},
+        {"r run -dbB ID", "B", NULL, NULL, FALSE},
+        {"r run -dfb -b B ID", "B", "b", NULL, FALSE},
+        {"r create --bund B ID", "B", NULL, NULL, FALSE},
+        {"r create --b=B --conf c --pi P ID", "B", "c", NULL, FALSE},
+        {"r --log-f json --roo R create -b B ID", "B", NULL, NULL, TRUE},
+        {"r --log F --debug create ID", ".", NULL, "F", FALSE},
+        {"r run -bundle ID", "undle", NULL, NULL, FALSE},
+        {"r run ID -b B", ".", NULL, NULL, FALSE},
+        {"r run --program-name -b ID", ".", NULL, NULL, FALSE},
+        {"r run -? -b B ID", NULL, NULL, NULL, FALSE},
+        {"r run --usage", NULL, NULL, NULL, FALSE},
+        {"r -V run", NULL, NULL, NULL, FALSE},
+        {"r run -db", ".", NULL, NULL, FALSE},
+        {"r exec ID run", NULL, NULL, NULL, FALSE},
+        {"r", NULL, NULL, NULL, FALSE},
+    };
+
+    (void)state;
+    expect_calls(PV_SYNTAX_CRUN, calls, G_N_ELEMENTS(calls));
+}
+
+static void knows_whose_command_line_it_is(void **state)
+{
+    g_autofree char *dir = g_dir_make_tmp("pv-syntax-XXXXXX", NULL);
+    g_autofree char *crun = g_build_filename(dir, "crun", NULL);
+    g_autofree char *link = g_build_filename(dir, "runc", NULL);
+
+    (void)state;
+    assert_true(g_file_set_contents(crun, "", -1, NULL));
+    assert_int_equal(symlink("crun", link), 0);
+    assert_int_equal(pv_runtime_syntax(crun), PV_SYNTAX_CRUN);
+    assert_int_equal(pv_runtime_syntax(link), PV_SYNTAX_CRUN);
+    assert_int_equal(pv_runtime_syntax("/nonexistent/runc"), PV_SYNTAX_RUNC);
+    assert_int_equal(pv_runtime_syntax("/nonexistent/crun-1.8"), PV_SYNTAX_CRUN);
+    assert_int_equal(pv_runtime_syntax("/crun/other"), PV_SYNTAX_RUNC);
+    unlink(link);
+    unlink(crun);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void tells_the_hook_a_log_that_it_can_open(void **state)
+{
+    static const char *const none[] = {"",          "syslog:x", "journald:x",     "/dev/stderr",
+                                       "/dev/fd/3", "file:",    "/proc/self/fd/3"};
+    PvRuntimeArguments arguments = {.log = "file:/x/l"};
+    g_autofree char *here = g_get_current_dir();
+    g_autofree char *expected = g_build_filename(here, "../l", NULL);
+
+    (void)state;
+    g_autofree char *absolute = pv_runtime_report_file(&arguments);
+    assert_string_equal(absolute, "/x/l");
+    arguments.log = "../l";
+    g_autofree char *relative = pv_runtime_report_file(&arguments);
+    assert_string_equal(relative, expected);
+    for (guint i = 0; i < G_N_ELEMENTS(none); i++) {
+        arguments.log = none[i];
+        assert_null(pv_runtime_report_file(&arguments));
+    }
+    arguments.log = NULL;
+    assert_null(pv_runtime_report_file(&arguments));
 }
 
 static void writes_the_log_in_its_format(void **state)
@@ -710,7 +973,14 @@ int main(void)
         cmocka_unit_test(leaves_what_the_user_mounts),
         cmocka_unit_test(leaves_a_directory_with_a_mount_of_the_user_in_or_above_it),
         cmocka_unit_test(mounts_in_sys_where_there_is_one),
-        cmocka_unit_test(tells_the_hook_the_root),
+        cmocka_unit_test(leaves_a_shared_sys_to_the_hook),
+        cmocka_unit_test(leaves_a_shared_mount_over_a_private_one_to_the_hook),
+        cmocka_unit_test(leaves_a_shared_proc_to_the_hook),
+        cmocka_unit_test(renews_the_hook_of_an_earlier_start),
+        cmocka_unit_test(leaves_a_hook_of_the_user),
+        cmocka_unit_test(renews_the_time_of_an_earlier_start),
+        cmocka_unit_test(leaves_the_users_time_offsets),
+        cmocka_unit_test(tells_the_hook_the_root_as_the_kernel_resolves_it),
         cmocka_unit_test(adds_a_time_namespace_whose_boot_is_now),
         cmocka_unit_test(leaves_the_users_time_namespace),
         cmocka_unit_test(refuses_text_that_is_no_json),
@@ -726,7 +996,10 @@ int main(void)
         cmocka_unit_test(replaces_the_file_with_its_mode),
         cmocka_unit_test(leaves_a_broken_file_as_it_is),
         cmocka_unit_test(tells_a_missing_file),
-        cmocka_unit_test(understands_how_managers_call),
+        cmocka_unit_test(understands_the_command_line_of_runc),
+        cmocka_unit_test(understands_the_command_line_of_crun),
+        cmocka_unit_test(knows_whose_command_line_it_is),
+        cmocka_unit_test(tells_the_hook_a_log_that_it_can_open),
         cmocka_unit_test(writes_the_log_in_its_format),
         cmocka_unit_test(learns_time_namespaces_from_features),
         cmocka_unit_test(asks_a_runtime_once_for_its_features),

@@ -1,0 +1,56 @@
+/* Which views a configuration can have, and who reaches them, see bundle.h. */
+#include "bundle.h"
+
+#include "procview/view.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* runc lets a configuration mount over these files of /proc, and refuses the container for any
+ * other. */
+static const char *const mountable_files[] = {
+    "proc/cpuinfo",  "proc/diskstats", "proc/loadavg", "proc/meminfo",
+    "proc/slabinfo", "proc/stat",      "proc/swaps",   "proc/uptime",
+};
+
+static const char *const directories[] = {
+    "sys/devices/system/cpu",
+    "sys/devices/system/node",
+};
+
+gboolean pv_bundle_is_reachable(const char *path)
+{
+    g_autofree char *at = g_strdup(path);
+
+    for (;;) {
+        struct stat buf;
+        if (stat(at, &buf) < 0 || (buf.st_mode & S_IXOTH) == 0)
+            return FALSE;
+        if (strcmp(at, "/") == 0 || strcmp(at, ".") == 0)
+            return TRUE;
+        char *parent = g_path_get_dirname(at);
+        g_free(at);
+        at = parent;
+    }
+}
+
+char **pv_bundle_paths(const char *views)
+{
+    GPtrArray *paths = g_ptr_array_new();
+    struct stat buf;
+
+    for (guint i = 0; i < G_N_ELEMENTS(mountable_files); i++) {
+        g_autofree char *file = g_build_filename(views, mountable_files[i], NULL);
+        if (pv_row_find(mountable_files[i]) != NULL && lstat(file, &buf) == 0 &&
+            S_ISREG(buf.st_mode))
+            g_ptr_array_add(paths, g_strdup(mountable_files[i]));
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(directories); i++) {
+        g_autofree char *directory = g_build_filename(views, directories[i], NULL);
+        g_autofree char *host = g_strconcat("/", directories[i], NULL);
+        if (lstat(directory, &buf) == 0 && S_ISDIR(buf.st_mode) && stat(host, &buf) == 0)
+            g_ptr_array_add(paths, g_strdup(directories[i]));
+    }
+    g_ptr_array_add(paths, NULL);
+    return (char **)g_ptr_array_free(paths, FALSE);
+}
