@@ -96,8 +96,10 @@ int pv_worker_start(Supervisor *self, const char *path, Worker *ret_worker);
  * 0 or a negative errno. */
 int pv_worker_spawn(Supervisor *self, const char *mode, Worker *ret_worker);
 void pv_worker_signal(const Worker *worker, int signal_number);
-/* Kill it, without more ado, and forget it. */
+/* Kill it, without more ado, and forget it. Nobody waits until it has ended. */
 void pv_worker_drop(Worker *worker);
+/* Take notice of the end of children that were forgotten. */
+void pv_worker_reap_forgotten(const Supervisor *self);
 void pv_worker_clear(Worker *worker);
 /* Run the helper that takes the views out of containers, for some seconds at most. */
 void pv_worker_detach_views(Supervisor *self);

@@ -64,7 +64,7 @@ static void promote(Supervisor *self)
     status_of(self)->worker_pid = self->active.pid;
     pv_watch_reset(self);
     /* When it is dead already, its end will be noticed. */
-    if (send(self->active.control, &go, 1, MSG_NOSIGNAL) < 0)
+    if (send(self->active.control, &go, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         pv_worker_signal(&self->active, SIGKILL);
 }
 
@@ -322,6 +322,7 @@ static void on_tick(Supervisor *self)
         self->active.kill_at_msec = 0;
         pv_worker_signal(&self->active, SIGKILL);
     }
+    pv_worker_reap_forgotten(self);
     pv_watch(self);
     if (self->is_safe && now >= self->safe_until_msec && !self->is_stopping) {
         say_info("trying whether workers live now");

@@ -20,6 +20,7 @@
 
 #define ARGUMENTS_MAX    256
 #define DETACH_WAIT_MSEC 5000
+#define REAPED_AT_ONCE   16
 
 uint64_t pv_now_msec(void)
 {
@@ -137,9 +138,27 @@ void pv_worker_drop(Worker *worker)
 {
     if (worker->pid == 0)
         return;
+    /* It may take its time to end (a frozen cgroup, a file system that hangs). */
     pv_worker_signal(worker, SIGKILL);
-    waitpid(worker->pid, NULL, 0);
+    waitpid(worker->pid, NULL, WNOHANG);
     pv_worker_clear(worker);
+}
+
+void pv_worker_reap_forgotten(const Supervisor *self)
+{
+    for (int i = 0; i < REAPED_AT_ONCE; i++) {
+        siginfo_t info = {0};
+        pid_t pid;
+
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+            return;
+        pid = info.si_pid;
+        /* Whose end is about to be noticed. */
+        if (pid == self->active.pid || pid == self->standby.pid || pid == self->helper.pid ||
+            pid == self->companion.pid)
+            return;
+        waitpid(pid, NULL, WNOHANG);
+    }
 }
 
 /* The number by which mountinfo calls the file system: "0:45". Not by stat: it might not answer. */
@@ -183,7 +202,6 @@ void pv_worker_detach_views(Supervisor *self)
         if (pv_now_msec() > until) {
             say_warning("views are left in containers: taking them out lasts too long");
             kill(pid, SIGKILL);
-            waitpid(pid, NULL, 0);
             return;
         }
         poll(NULL, 0, 5);

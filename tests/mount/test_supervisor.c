@@ -1,0 +1,99 @@
+/*
+ * The supervisor has to go on whatever becomes of those around it: its companion, those who read
+ * its log, its state directory, a standby that does not answer, a program that hangs.
+ */
+#include "readers.h"
+
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The supervisor does its work: a worker that is killed is replaced. */
+static void check_worker_is_replaced(PvtDaemon *daemon)
+{
+    pid_t worker = pvt_wait_for_worker(daemon, 0);
+
+    kill(worker, SIGKILL);
+    pvt_wait_for_worker(daemon, worker);
+}
+
+/* ---- the companion ---- */
+
+/* A child of the process that has this among its arguments; 0 without one. */
+static pid_t find_child(pid_t parent, const char *argument)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/children", (int)parent, (int)parent);
+    g_autofree char *text = NULL;
+    g_auto(GStrv) children = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL))
+        return 0;
+    children = g_strsplit(g_strstrip(text), " ", -1);
+    for (guint i = 0; children[i] != NULL && children[i][0] != '\0'; i++) {
+        g_autofree char *cmdline_path = g_strdup_printf("/proc/%s/cmdline", children[i]);
+        g_autofree char *cmdline = NULL;
+        gsize length;
+
+        if (g_file_get_contents(cmdline_path, &cmdline, &length, NULL) &&
+            memmem(cmdline, length, argument, strlen(argument) + 1) != NULL)
+            return atoi(children[i]);
+    }
+    return 0;
+}
+
+static pid_t wait_for_companion(PvtDaemon *daemon, pid_t not_this_one)
+{
+    for (guint i = 0; i < pvt_timeout_msec(10000); i++) {
+        pid_t pid = find_child(daemon->pid, "--only-cgroup-tree");
+        if (pid > 0 && pid != not_this_one && find_child(pid, "--worker") > 0)
+            return pid;
+        pvt_sleep_msec(1);
+    }
+    pvt_fail("no server of the cgroup tree is started");
+}
+
+/* Of its first worker nobody is left behind: the next one begins from nothing. */
+static void kill_companion_and_workers(PvtDaemon *daemon, pid_t companion)
+{
+    pid_t worker;
+
+    kill(companion, SIGKILL);
+    for (guint i = 0; i < 200; i++) {
+        worker = pvt_daemon_tree_worker(daemon);
+        if (worker > 0)
+            kill(worker, SIGKILL);
+        pvt_sleep_msec(2);
+    }
+}
+
+/* The worker that it leaves behind holds the pipe on which it was to say that it is ready. */
+static void test_companion_that_dies_at_its_start_does_not_stop_the_supervisor(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start_with("--cgroup-tree=yes", NULL);
+    pid_t companion = wait_for_companion(daemon, 0);
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    pvt_daemon_expect(daemon, "the server of the cgroup tree has ended");
+    kill_companion_and_workers(daemon, companion);
+    kill(wait_for_companion(daemon, companion), SIGKILL);
+    for (guint i = 0; i < 3; i++)
+        check_worker_is_replaced(daemon);
+    pvt_daemon_stop(daemon);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_companion_that_dies_at_its_start_does_not_stop_the_supervisor),
+    };
+
+    return pvt_main(tests);
+}
