@@ -150,4 +150,6 @@ void pv_watch(Supervisor *self);
 void pv_watch_reset(Supervisor *self);
 /* A worker has ended: count it, find out what it died of, and decide what is done. `status` is that
  * of waitid(2) with CLD_…; code 0 where it cannot be known. */
-void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status);
+PvEndKind pv_watch_end(Supervisor *self, const Worker *worker, int code, int status);
+/* Tell the log about it. */
+void pv_watch_describe(const Worker *worker, PvEndKind kind, int code, int status);

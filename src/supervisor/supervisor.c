@@ -5,6 +5,7 @@
 #include "pidfile.h"
 
 #include "procview/fd.h"
+#include "procview/nowait.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -95,11 +96,14 @@ static void count_stall(Supervisor *self, uint64_t now)
 /* Once the cgroup tree is there, too, if there is to be one. */
 static void announce(Supervisor *self)
 {
+    char line[PATH_MAX + 64];
+    int n;
+
     if (!self->has_served || self->is_announced || pv_companion_is_starting(self))
         return;
     self->is_announced = true;
-    printf("procviewd: ready: serving %s\n", self->mount.mountpoint);
-    fflush(stdout);
+    n = snprintf(line, sizeof line, "procviewd: ready: serving %s\n", self->mount.mountpoint);
+    pv_write_nowait(STDOUT_FILENO, line, (size_t)n);
     pv_notify("READY=1");
     pv_store_fds(self);
 }
@@ -183,6 +187,7 @@ static void go_on_with_stranger(Supervisor *self)
 static void on_active_end(Supervisor *self)
 {
     Worker worker = self->active;
+    PvEndKind kind = PV_END_REPLACED;
     int code, status;
 
     reap(&worker, &code, &status);
@@ -200,7 +205,7 @@ static void on_active_end(Supervisor *self)
     } else if (!self->has_served && code == CLD_EXITED && status != 0) {
         self->exit_status = 1; /* the worker said why */
     } else {
-        pv_watch_end(self, &worker, code, status);
+        kind = pv_watch_end(self, &worker, code, status);
         self->stall_since_nsec = pv_shared_now_nsec();
     }
     pv_worker_clear(&self->active);
@@ -210,7 +215,8 @@ static void on_active_end(Supervisor *self)
         self->upgrades_blindly = false;
         pv_hand_over(self);
     }
-    promote(self);
+    promote(self); /* first: readers are waiting */
+    pv_watch_describe(&worker, kind, code, status);
 }
 
 static void on_standby_end(Supervisor *self)

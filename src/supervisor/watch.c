@@ -173,10 +173,12 @@ static void become_safe(Supervisor *self, const char *why, uint64_t now)
     pv_worker_drop(&self->standby);
 }
 
-static void describe(const Worker *worker, PvEndKind kind, int code, int status)
+void pv_watch_describe(const Worker *worker, PvEndKind kind, int code, int status)
 {
     char how[64] = "";
 
+    if (kind == PV_END_REPLACED)
+        return;
     if (kind == PV_END_CRASHED && code != 0)
         snprintf(how, sizeof how, " (signal %d, %s)", status, strsignal(status));
     else if (kind == PV_END_EXITED)
@@ -184,7 +186,7 @@ static void describe(const Worker *worker, PvEndKind kind, int code, int status)
     say_warning("worker %d %s%s; another one goes on", (int)worker->pid, END_NAMES[kind], how);
 }
 
-void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
+PvEndKind pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
 {
     PvSharedMemory *memory = self->shared.memory;
     PvEndKind kind = kind_of(self, worker, code, status);
@@ -197,15 +199,14 @@ void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
 
     memory->status.ends[kind]++;
     if (kind == PV_END_REPLACED)
-        return;
-    describe(worker, kind, code, status);
+        return kind;
     if (kind == PV_END_CRASHED)
         blame(self, worker, crash);
     self->n_barren = is_barren ? self->n_barren + 1 : 0;
     if (self->is_safe) {
         if (self->n_barren > BARREN_PAUSE_AFTER)
             self->start_at_msec = now + PAUSE_MSEC;
-        return;
+        return kind;
     }
     /* Readers have waited long enough. */
     if (kind == PV_END_HUNG && !worker->is_serving)
@@ -214,4 +215,5 @@ void pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
         become_safe(self, "workers die before they serve anything", now);
     else if (is_own_fault && crashes_often(self, now))
         become_safe(self, "workers crash too often", now);
+    return kind;
 }

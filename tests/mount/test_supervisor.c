@@ -89,9 +89,70 @@ static void test_companion_that_dies_at_its_start_does_not_stop_the_supervisor(v
     pvt_daemon_stop(daemon);
 }
 
+/* ---- the log ---- */
+
+static const char *under_test(void)
+{
+    const char *path = g_getenv("PROCVIEWD");
+
+    return path != NULL ? path : PROCVIEWD;
+}
+
+/* A program of one line, in a file of that name. Free with g_free. */
+static char *make_script(const char *name, const char *line)
+{
+    g_autofree char *text = g_strdup_printf("#!/bin/sh\n%s\n", line);
+    char *path = pvt_path(name);
+
+    assert_true(g_file_set_contents_full(path, text, -1, 0, 0755, NULL));
+    return path;
+}
+
+/* Nothing fits in any more. */
+static void fill(int fd)
+{
+    char byte = '.';
+
+    while (write(fd, &byte, 1) == 1)
+        ;
+    assert_int_equal(errno, EAGAIN);
+}
+
+static void test_log_that_nobody_reads_does_not_stop_anybody(void **state)
+{
+    g_autofree char *fifo = pvt_path("fifo");
+    g_autofree char *line = g_strdup_printf("exec %s \"$@\" 2>%s", under_test(), fifo);
+    g_autofree char *script = make_script("full-log", line);
+    g_autofree char *log = g_malloc0(2 * 65536);
+    PvtDaemon *daemon;
+    gsize n = 0;
+    int fd;
+
+    (void)state;
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    fd = open(fifo, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0 && fcntl(fd, F_SETPIPE_SZ, 4096) == 4096);
+    fill(fd);
+    daemon = pvt_daemon_start_program(script, NULL);
+    for (guint i = 0; i < 5; i++)
+        check_worker_is_replaced(daemon);
+    assert_true(read(fd, log, 65536) == 4096);
+    check_worker_is_replaced(daemon);
+    for (guint i = 0; i < 500 && strstr(log, "another one goes on") == NULL; i++) {
+        ssize_t more = read(fd, log + n, 4096);
+        n += more > 0 ? (gsize)more : 0;
+        log[n] = '\0';
+        pvt_sleep_msec(10);
+    }
+    assert_non_null(strstr(log, "lines of the log were dropped"));
+    pvt_daemon_stop(daemon);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_log_that_nobody_reads_does_not_stop_anybody),
         cmocka_unit_test(test_companion_that_dies_at_its_start_does_not_stop_the_supervisor),
     };
 
