@@ -68,6 +68,10 @@ int pv_mount_is_dead(const PvMount *mount);
  * want to look at it. Returns 0 or a negative errno. */
 int pv_mount_describe(const PvMount *mount, int shared_fd);
 
+/* The lock file may have been removed by somebody: make it again. Does not wait. Returns 1 when it
+ * was, 0 when it was there, or a negative errno. */
+int pv_mount_keep_lock(PvMount *mount);
+
 /* Read FUSE_INIT, which the kernel sends first. Returns 0 or a negative errno. */
 int pv_mount_read_init(const PvMount *mount, PvSharedMemory *memory);
 

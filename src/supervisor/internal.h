@@ -44,6 +44,7 @@ typedef struct {
     char worker_file[PATH_MAX];
     PvMount mount;
     PvShared shared;
+    int worker_file_fd; /* kept: what has the name may be another one by now, or nothing */
     int fuse_fd;
     int signal_fd;
     Worker active, standby;
@@ -89,6 +90,9 @@ void pv_say(char priority, const char *format, ...) __attribute__((format(printf
 
 uint64_t pv_now_msec(void);
 
+/* Open the file by whose lock workers know who serves, if it is not open yet. Where it cannot be
+ * made they have one without a name. Returns 0 or a negative errno. */
+int pv_worker_open_file(Supervisor *self);
 /* Start a worker; it waits to be told to go. `path`: the program, NULL for the one that is running.
  * Returns 0 or a negative errno. */
 int pv_worker_start(Supervisor *self, const char *path, Worker *ret_worker);
@@ -129,9 +133,9 @@ void pv_companion_stop(Supervisor *self, bool leave);
 
 /* ---- adopt.c: what an earlier supervisor has left ---- */
 
-/* 0: the connection (and maybe a worker) was taken over; -ENOENT: there is nothing; a negative
- * errno. */
-int pv_adopt(Supervisor *self);
+/* 0: the connection (and maybe a worker) was taken over; -ENOENT: there is nothing; -EBUSY: its
+ * supervisor lives, and is *ret_other; a negative errno. */
+int pv_adopt(Supervisor *self, pid_t *ret_other);
 /* Take a worker over that an earlier supervisor has started and that began to serve only now. FALSE
  * when there is none. */
 bool pv_adopt_worker(Supervisor *self);
@@ -141,6 +145,14 @@ bool pv_take_over(Supervisor *self);
 void pv_hand_over(Supervisor *self);
 void pv_store_fds(Supervisor *self);
 void pv_unstore_fds(void);
+
+/* ---- find.c: who serves, when no file says so ---- */
+
+/* The worker that serves what is mounted there, or 0. Looks at every process. */
+pid_t pv_find_worker(const char *mountpoint);
+/* The supervisor that lives and owns this memory: the one that the memory tells of, or the parent
+ * of its worker (0: unknown). 0 when there is none but us. */
+pid_t pv_find_supervisor(int shared_fd, pid_t told, pid_t worker);
 
 /* ---- watch.c: what is wrong with workers ---- */
 

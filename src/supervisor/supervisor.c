@@ -172,7 +172,7 @@ static void go_on_with_stranger(Supervisor *self)
 {
     pv_worker_clear(&self->active);
     if (!pv_adopt_worker(self)) {
-        promote(self);
+        self->start_at_msec = pv_now_msec() + PAUSE_MSEC;
         return;
     }
     status_of(self)->worker_pid = self->active.pid;
@@ -329,6 +329,10 @@ static void on_tick(Supervisor *self)
         pv_worker_signal(&self->active, SIGKILL);
     }
     pv_worker_reap_forgotten(self);
+    if (!self->is_stopping && pv_mount_keep_lock(&self->mount) > 0) {
+        say_warning("%s was gone: it is made again", self->mount.lock_path);
+        pv_mount_describe(&self->mount, self->shared.fd);
+    }
     pv_watch(self);
     if (self->is_safe && now >= self->safe_until_msec && !self->is_stopping) {
         say_info("trying whether workers live now");
@@ -455,6 +459,7 @@ static int mount_anew(Supervisor *self)
 static int take_mount(Supervisor *self)
 {
     const PvSuperviseOptions *options = self->options;
+    pid_t other = 0;
     int r;
 
     if (pv_mount_lock(&self->mount, options->mountpoint, options->state_dir) != PV_MOUNT_OK) {
@@ -468,7 +473,14 @@ static int take_mount(Supervisor *self)
         pv_mount_leave(&self->mount);
         return -1;
     }
-    if (pv_adopt(self) < 0)
+    r = pv_adopt(self, &other);
+    if (r == -EBUSY) {
+        say_error("%s: another procviewd serves it already: pid %d", self->mount.mountpoint,
+                  (int)other);
+        pv_mount_leave(&self->mount);
+        return -1;
+    }
+    if (r < 0)
         return mount_anew(self);
     pv_clear_fd(&self->mount.fuse_fd); /* opened, but not needed */
     say_info("%s: took over the mount of a supervisor that had ended", self->mount.mountpoint);
@@ -510,6 +522,7 @@ int pv_supervise(const PvSuperviseOptions *options)
     static Supervisor self; /* large, and there is one */
 
     self = (Supervisor){.options = options,
+                        .worker_file_fd = -1,
                         .fuse_fd = -1,
                         .exit_status = -1,
                         .shared = {.fd = -1},

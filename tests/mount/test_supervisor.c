@@ -149,9 +149,116 @@ static void test_log_that_nobody_reads_does_not_stop_anybody(void **state)
     close(fd);
 }
 
+/* ---- the state directory ---- */
+
+static void remove_state(PvtDaemon *daemon)
+{
+    char *argv[] = {(char *)"rm", (char *)"-rf", daemon->state_dir, NULL};
+
+    pvt_daemon_expect(daemon, "was gone: it is made again");
+    pvt_daemon_expect(daemon, "will not "); /* survive: the accounts */
+    assert_true(
+        g_spawn_sync(NULL, argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL));
+}
+
+/* The oldest one is the one that serves. */
+static void kill_workers(PvtDaemon *daemon)
+{
+    g_autofree char *path = g_build_filename(daemon->mountpoint, "proc/meminfo", NULL);
+
+    for (guint i = 0; i < 3; i++) {
+        g_autofree char *text = NULL;
+        pid_t worker = find_child(daemon->pid, "--worker");
+
+        assert_true(worker > 0);
+        kill(worker, SIGKILL);
+        text = pvt_read_file(path);
+        assert_true(pvt_field(text, "MemTotal:") > 0);
+    }
+}
+
+static void test_mount_outlives_its_state_directory(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    remove_state(daemon);
+    kill_workers(daemon);
+    pvt_daemon_stop(daemon);
+}
+
+/* Also in the moment before the lock is there again. */
+static void test_second_instance_is_refused_when_the_state_was_removed(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    g_autofree char *state_option = g_strconcat("--state-dir=", daemon->state_dir, NULL);
+    g_autofree char *part = g_strdup_printf("%s: another procviewd serves it already: pid %d",
+                                            daemon->mountpoint, (int)daemon->pid);
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    for (guint i = 0; i < 2; i++) {
+        g_autofree char *output = NULL;
+
+        remove_state(daemon);
+        pvt_sleep_msec(i * 1500);
+        assert_int_equal(pvt_daemon_run(&output, state_option, daemon->mountpoint, NULL), 1);
+        if (strstr(output, part) == NULL)
+            pvt_fail("not in the output: %s:\n%s", part, output);
+        kill_workers(daemon);
+    }
+    pvt_daemon_stop(daemon);
+}
+
+/* A pid file that is there does not make a supervisor that lives a dead one. */
+static void test_supervisor_that_lives_is_not_succeeded(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    g_autofree char *other = pvt_path("copied-state");
+    g_autofree char *state_option = g_strconcat("--state-dir=", other, NULL);
+    g_autofree char *command =
+        g_strdup_printf("mkdir %s && ln %s/worker-* %s/", other, daemon->state_dir, other);
+    g_autofree char *part = g_strdup_printf("already: pid %d", (int)daemon->pid);
+    g_autofree char *output = NULL;
+    pid_t worker = pvt_wait_for_worker(daemon, 0);
+
+    (void)state;
+    assert_int_equal(system(command), 0);
+    assert_int_equal(pvt_daemon_run(&output, state_option, daemon->mountpoint, NULL), 1);
+    assert_non_null(strstr(output, part));
+    assert_int_equal(pvt_daemon_worker(daemon), worker);
+    pvt_daemon_stop(daemon);
+}
+
+/* Its file is gone, too: the next supervisor looks for it. */
+static void test_worker_without_its_file_is_taken_over(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    g_autofree char *path = g_build_filename(daemon->mountpoint, "proc/meminfo", NULL);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char text[64];
+
+    (void)state;
+    assert_true(fd >= 0);
+    remove_state(daemon);
+    pvt_daemon_kill_supervisor(daemon);
+    daemon = pvt_daemon_start_after(daemon);
+    pvt_expect_ends(daemon);
+    pvt_daemon_expect(daemon, "will not "); /* said before */
+    assert_true(pread(fd, text, sizeof text, 0) > 0); /* of a mount anew it would be none */
+    close(fd);
+    kill_workers(daemon);
+    pvt_daemon_stop(daemon);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mount_outlives_its_state_directory),
+        cmocka_unit_test(test_second_instance_is_refused_when_the_state_was_removed),
+        cmocka_unit_test(test_supervisor_that_lives_is_not_succeeded),
+        cmocka_unit_test(test_worker_without_its_file_is_taken_over),
         cmocka_unit_test(test_log_that_nobody_reads_does_not_stop_anybody),
         cmocka_unit_test(test_companion_that_dies_at_its_start_does_not_stop_the_supervisor),
     };
