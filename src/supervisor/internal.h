@@ -11,8 +11,9 @@
 typedef struct {
     pid_t pid; /* 0: there is none */
     int pidfd;
-    int control; /* -1: of an adopted worker */
-    bool is_ready, is_serving;
+    int control;   /* -1: of an adopted worker */
+    bool is_ready; /* while it was the standby: whether it was when it was told to go */
+    bool is_serving;
     bool is_told_to_go;
     bool is_new_program;   /* the one that is installed now, not the one that is running */
     bool is_retiring;      /* it was asked to end */
@@ -59,6 +60,7 @@ typedef struct {
     bool is_stopping;
     bool is_leaving; /* ends without unmounting */
     bool is_upgrading;
+    unsigned n_upgrade_tries;
     bool upgrades_blindly;  /* its workers cannot use our memory: it has to come first */
     bool wants_replacement; /* of the worker, as soon as the standby is ready */
     uint64_t told_manager_msec;
@@ -163,5 +165,7 @@ void pv_watch_reset(Supervisor *self);
 /* A worker has ended: count it, find out what it died of, and decide what is done. `status` is that
  * of waitid(2) with CLD_…; code 0 where it cannot be known. */
 PvEndKind pv_watch_end(Supervisor *self, const Worker *worker, int code, int status);
+/* Whether somebody else ended it, as far as can be known. */
+bool pv_watch_is_outside(const Supervisor *self, const Worker *worker, PvEndKind kind);
 /* Tell the log about it. */
 void pv_watch_describe(const Worker *worker, PvEndKind kind, int code, int status);

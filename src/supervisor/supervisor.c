@@ -22,6 +22,9 @@
 #define FAST_TICK_MSEC 100 /* for a watchdog of a second or two, and while something is due */
 #define END_WAIT_MSEC  6000
 #define PAUSE_MSEC     1000
+/* A standby that has not got ready for so long is not worth waiting for: another one is started. */
+#define SLOW_START_MSEC 2000
+#define UPGRADE_TRIES   20
 
 static PvStatus *status_of(Supervisor *self)
 {
@@ -45,6 +48,31 @@ static void start_standby(Supervisor *self, const char *path)
     status_of(self)->standby_pid = self->standby.pid;
 }
 
+/* Who has yet to show that it works is not the one to serve: a new program that is not ready, a
+ * standby that somebody stopped. */
+static bool is_standby_good(const Supervisor *self)
+{
+    const Worker *standby = &self->standby;
+
+    return standby->pid != 0 &&
+           (standby->is_ready ||
+            (!standby->is_new_program && pv_now_msec() - standby->since_msec < SLOW_START_MSEC));
+}
+
+/* Another worker of the program that is running becomes the worker; the standby stays. */
+static void promote_fresh(Supervisor *self)
+{
+    int r;
+
+    if (self->standby.pid != 0 && !self->standby.is_new_program)
+        pv_worker_drop(&self->standby);
+    r = pv_worker_start(self, NULL, &self->active);
+    if (r < 0) {
+        say_error("cannot start a worker: %s", strerror(-r));
+        self->start_at_msec = pv_now_msec() + PAUSE_MSEC;
+    }
+}
+
 /* The standby becomes the worker. It may still be busy with its start: it finds the word then. */
 static void promote(Supervisor *self)
 {
@@ -52,16 +80,17 @@ static void promote(Supervisor *self)
 
     if (self->active.pid != 0 || self->is_stopping || self->start_at_msec > pv_now_msec())
         return;
-    start_standby(self, NULL);
-    if (self->standby.pid == 0) {
-        self->start_at_msec = pv_now_msec() + PAUSE_MSEC;
-        return;
+    if (is_standby_good(self)) {
+        self->active = self->standby;
+        self->standby = (Worker){.pidfd = -1, .control = -1};
+    } else {
+        promote_fresh(self);
     }
-    self->active = self->standby;
-    self->standby = (Worker){.pidfd = -1, .control = -1};
+    if (self->active.pid == 0)
+        return;
     self->active.is_told_to_go = true;
     self->active.since_msec = pv_now_msec();
-    status_of(self)->standby_pid = 0;
+    status_of(self)->standby_pid = self->standby.pid;
     status_of(self)->worker_pid = self->active.pid;
     pv_watch_reset(self);
     /* When it is dead already, its end will be noticed. */
@@ -124,7 +153,7 @@ static void on_serving(Supervisor *self)
         announce(self);
         pv_helper_start(self);
     }
-    if (self->is_upgrading && self->active.is_new_program) {
+    if (self->is_upgrading && self->active.is_new_program && !self->is_stopping) {
         self->is_upgrading = false;
         pv_hand_over(self);
     }
@@ -184,6 +213,19 @@ static void go_on_with_stranger(Supervisor *self)
     start_standby(self, NULL);
 }
 
+/* The new program died before it served. Somebody may have killed it: that is not its fault. */
+static void go_on_with_upgrade(Supervisor *self, const Worker *worker, PvEndKind kind)
+{
+    if (pv_watch_is_outside(self, worker, kind) && ++self->n_upgrade_tries < UPGRADE_TRIES) {
+        self->wants_replacement = true;
+        pv_worker_drop(&self->standby);
+        start_standby(self, self->program);
+        return;
+    }
+    say_error("%s does not serve: the upgrade is given up", self->program);
+    self->is_upgrading = self->wants_replacement = false;
+}
+
 static void on_active_end(Supervisor *self)
 {
     Worker worker = self->active;
@@ -217,6 +259,8 @@ static void on_active_end(Supervisor *self)
     }
     promote(self); /* first: readers are waiting */
     pv_watch_describe(&worker, kind, code, status);
+    if (worker.is_new_program && self->is_upgrading)
+        go_on_with_upgrade(self, &worker, kind);
 }
 
 static void on_standby_end(Supervisor *self)
@@ -247,7 +291,18 @@ static void begin_upgrade(Supervisor *self)
     pv_companion_signal(self, SIGUSR1);
     pv_worker_drop(&self->standby);
     self->is_upgrading = self->wants_replacement = true;
+    self->n_upgrade_tries = 0;
     start_standby(self, self->program);
+}
+
+/* Whoever asks again may have installed a better one meanwhile. */
+static bool may_upgrade(const Supervisor *self)
+{
+    const Worker *standby = &self->standby;
+    bool is_slow = standby->pid != 0 && standby->is_new_program && !standby->is_ready &&
+                   pv_now_msec() - standby->since_msec > SLOW_START_MSEC;
+
+    return !self->is_stopping && (!self->is_upgrading || is_slow);
 }
 
 /* The worker looks at it at each read, and so does the next one. */
@@ -305,7 +360,7 @@ static void read_signals(Supervisor *self)
             begin_end(self, true);
             break;
         case SIGUSR1:
-            if (!self->is_stopping && !self->is_upgrading)
+            if (may_upgrade(self))
                 begin_upgrade(self);
             break;
         case SIGUSR2:
@@ -337,7 +392,8 @@ static void on_tick(Supervisor *self)
     if (self->is_safe && now >= self->safe_until_msec && !self->is_stopping) {
         say_info("trying whether workers live now");
         self->is_safe = false;
-        pv_worker_drop(&self->standby);
+        if (!self->standby.is_new_program)
+            pv_worker_drop(&self->standby);
         self->wants_replacement = true;
         start_standby(self, NULL);
     }
@@ -362,8 +418,10 @@ static void on_tick(Supervisor *self)
 static int next_tick_msec(const Supervisor *self)
 {
     bool is_fast = (self->options->watchdog_sec > 0 && self->options->watchdog_sec <= 2) ||
-                   self->active.kill_at_msec != 0 || self->start_at_msec != 0 ||
-                   self->standby_at_msec != 0 || self->companion.start_at_msec != 0;
+                   self->active.kill_at_msec != 0 ||
+                   (self->active.is_told_to_go && !self->active.is_serving) ||
+                   self->start_at_msec != 0 || self->standby_at_msec != 0 ||
+                   self->companion.start_at_msec != 0;
 
     return is_fast ? FAST_TICK_MSEC : TICK_MSEC;
 }

@@ -17,7 +17,11 @@
 #define SAFE_MAX_MSEC      3600000
 #define PAUSE_MSEC         1000
 #define BARREN_PAUSE_AFTER 3
-#define START_WAIT_MSEC    5000
+/* Until a worker is ready, as long as the watchdog waits for a request: at least; without a
+ * watchdog. Until one that was ready has begun to serve. */
+#define START_WAIT_MSEC     5000
+#define START_WAIT_MAX_MSEC 20000
+#define GO_WAIT_MSEC        1500
 
 static const char *const END_NAMES[PV_END_KINDS] = {
     [PV_END_KILLED] = "was killed (by somebody, or for want of memory)",
@@ -53,26 +57,30 @@ static uint64_t age_msec(Watch *watch, uint64_t value, uint64_t now)
 
 static void kill_hung(Supervisor *self, const char *what, uint64_t limit)
 {
-    say_warning("the worker %s for more than %u seconds: it is killed", what,
-                (unsigned)(limit / 1000));
+    say_warning("the worker %s for more than %g seconds: it is killed", what, (double)limit / 1000);
     self->active.was_hung = true;
     pv_worker_signal(&self->active, SIGKILL);
 }
 
-/* Starting takes as long as the machine is slow, not as long as somebody wants to wait for a read.
- */
-static void watch_start(Supervisor *self, uint64_t now, uint64_t limit)
+/* Starting takes as long as the machine is slow, not as long as somebody wants to wait for a read;
+ * also where nobody watches requests. Who was ready has little left to do. */
+static void watch_start(Supervisor *self, uint64_t now)
 {
+    uint64_t limit = (uint64_t)self->options->watchdog_sec * 1000;
+    Worker *active = &self->active, *standby = &self->standby;
+    uint64_t go_limit;
+
     if (limit < START_WAIT_MSEC)
-        limit = START_WAIT_MSEC;
-    if (self->active.pid != 0 && self->active.is_told_to_go && !self->active.is_serving &&
-        !self->active.was_hung && now - self->active.since_msec > limit)
-        kill_hung(self, "has not begun to serve", limit);
-    if (self->standby.pid != 0 && !self->standby.is_ready && !self->standby.was_hung &&
-        now - self->standby.since_msec > limit) {
+        limit = limit == 0 ? START_WAIT_MAX_MSEC : START_WAIT_MSEC;
+    go_limit = active->is_ready ? GO_WAIT_MSEC : limit;
+    if (active->pid != 0 && active->is_told_to_go && !active->is_serving && !active->was_hung &&
+        now - active->since_msec > go_limit)
+        kill_hung(self, "has not begun to serve", go_limit);
+    if (standby->pid != 0 && !standby->is_ready && !standby->was_hung &&
+        now - standby->since_msec > limit) {
         say_warning("the standby has not got ready: it is killed");
-        self->standby.was_hung = true;
-        pv_worker_signal(&self->standby, SIGKILL);
+        standby->was_hung = true;
+        pv_worker_signal(standby, SIGKILL);
     }
 }
 
@@ -83,8 +91,7 @@ void pv_watch(Supervisor *self)
     uint64_t beat = __atomic_load_n(&memory->status.heartbeat, __ATOMIC_RELAXED);
     bool hangs = false;
 
-    if (limit != 0)
-        watch_start(self, now, limit);
+    watch_start(self, now);
     if (limit == 0 || self->active.pid == 0 || !self->active.is_serving || self->active.was_hung ||
         self->active.is_retiring)
         return;
@@ -169,8 +176,9 @@ static void become_safe(Supervisor *self, const char *why, uint64_t now)
     memset(self->crash_msec, 0, sizeof self->crash_msec);
     say_error("%s: the kernel's own files are served for the next %u seconds", why,
               (unsigned)(self->safe_msec / 1000));
-    /* It is of the kind that dies. */
-    pv_worker_drop(&self->standby);
+    /* It is of the kind that dies; a new program may be the cure. */
+    if (!self->standby.is_new_program)
+        pv_worker_drop(&self->standby);
 }
 
 void pv_watch_describe(const Worker *worker, PvEndKind kind, int code, int status)
@@ -186,6 +194,12 @@ void pv_watch_describe(const Worker *worker, PvEndKind kind, int code, int statu
     say_warning("worker %d %s%s; another one goes on", (int)worker->pid, END_NAMES[kind], how);
 }
 
+bool pv_watch_is_outside(const Supervisor *self, const Worker *worker, PvEndKind kind)
+{
+    return kind == PV_END_KILLED || kind == PV_END_REPLACED ||
+           (kind == PV_END_CRASHED && crash_of(self, worker) == PV_CRASH_OUTSIDE);
+}
+
 PvEndKind pv_watch_end(Supervisor *self, const Worker *worker, int code, int status)
 {
     PvSharedMemory *memory = self->shared.memory;
@@ -193,7 +207,8 @@ PvEndKind pv_watch_end(Supervisor *self, const Worker *worker, int code, int sta
     PvCrashKind crash = crash_of(self, worker);
     bool is_own_fault = kind == PV_END_EXITED ||
                         (kind == PV_END_CRASHED && crash != PV_CRASH_OUTSIDE) ||
-                        (kind == PV_END_KILLED && !worker->is_serving);
+                        (kind == PV_END_KILLED && !worker->is_serving) ||
+                        (kind == PV_END_HUNG && !worker->is_serving);
     bool is_barren = is_own_fault && count_served(memory) == worker->served_before;
     uint64_t now = pv_now_msec();
 
@@ -208,8 +223,8 @@ PvEndKind pv_watch_end(Supervisor *self, const Worker *worker, int code, int sta
             self->start_at_msec = now + PAUSE_MSEC;
         return kind;
     }
-    /* Readers have waited long enough. */
-    if (kind == PV_END_HUNG && !worker->is_serving)
+    /* Readers have waited long enough. One that was ready before is somebody's doing. */
+    if (kind == PV_END_HUNG && !worker->is_serving && !worker->is_ready)
         become_safe(self, "a worker hangs before it serves anything", now);
     else if (self->n_barren >= BARREN_MAX)
         become_safe(self, "workers die before they serve anything", now);

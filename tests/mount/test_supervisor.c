@@ -245,16 +245,67 @@ static void test_worker_without_its_file_is_taken_over(void **state)
     pvt_daemon_kill_supervisor(daemon);
     daemon = pvt_daemon_start_after(daemon);
     pvt_expect_ends(daemon);
-    pvt_daemon_expect(daemon, "will not "); /* said before */
+    pvt_daemon_expect(daemon, "will not ");           /* said before */
     assert_true(pread(fd, text, sizeof text, 0) > 0); /* of a mount anew it would be none */
     close(fd);
     kill_workers(daemon);
     pvt_daemon_stop(daemon);
 }
 
+/* ---- a standby that is not what it was ---- */
+
+static pid_t wait_for_standby(PvtDaemon *daemon)
+{
+    pid_t worker = pvt_wait_for_worker(daemon, 0);
+
+    for (guint i = 0; i < pvt_timeout_msec(10000) / 10; i++) {
+        g_autofree char *path =
+            g_strdup_printf("/proc/%d/task/%d/children", (int)daemon->pid, (int)daemon->pid);
+        g_autofree char *text = pvt_read_file(path);
+        g_auto(GStrv) children = g_strsplit(g_strstrip(text), " ", -1);
+
+        for (guint k = 0; children[k] != NULL; k++) {
+            if (atoi(children[k]) > 0 && atoi(children[k]) != worker)
+                return atoi(children[k]);
+        }
+        pvt_sleep_msec(10);
+    }
+    pvt_fail("there is no standby");
+}
+
+static void check_standby_that_is_stopped(const char *watchdog)
+{
+    PvtDaemon *daemon = pvt_daemon_start_with(watchdog, NULL);
+    pid_t worker = pvt_wait_for_worker(daemon, 0), standby = wait_for_standby(daemon);
+    g_autofree char *log = NULL;
+
+    pvt_expect_ends(daemon);
+    pvt_sleep_msec(300 * pvt_slow(10)); /* it gets ready */
+    kill(standby, SIGSTOP);
+    kill(worker, SIGKILL);
+    assert_int_not_equal(pvt_wait_for_worker(daemon, worker), standby);
+    log = pvt_daemon_log(daemon);
+    assert_null(strstr(log, "the kernel's own files are served"));
+    pvt_daemon_stop(daemon);
+}
+
+static void test_standby_that_is_stopped_is_replaced(void **state)
+{
+    (void)state;
+    check_standby_that_is_stopped("--watchdog=20");
+}
+
+static void test_standby_that_is_stopped_is_replaced_without_a_watchdog(void **state)
+{
+    (void)state;
+    check_standby_that_is_stopped("--watchdog=0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_standby_that_is_stopped_is_replaced),
+        cmocka_unit_test(test_standby_that_is_stopped_is_replaced_without_a_watchdog),
         cmocka_unit_test(test_mount_outlives_its_state_directory),
         cmocka_unit_test(test_second_instance_is_refused_when_the_state_was_removed),
         cmocka_unit_test(test_supervisor_that_lives_is_not_succeeded),
