@@ -58,7 +58,8 @@ typedef struct {
 
     bool has_served; /* since this supervisor was started */
     bool is_stopping;
-    bool is_leaving; /* ends without unmounting */
+    bool is_leaving;     /* ends without unmounting */
+    bool wants_to_leave; /* as soon as somebody serves who can be left alone */
     bool is_upgrading;
     unsigned n_upgrade_tries;
     bool upgrades_blindly;  /* its workers cannot use our memory: it has to come first */

@@ -206,6 +206,8 @@ static void go_on_with_stranger(Supervisor *self)
     }
     status_of(self)->worker_pid = self->active.pid;
     pv_watch_reset(self);
+    if (self->wants_to_leave)
+        return;
     if (self->standby.is_ready)
         retire(self);
     else
@@ -302,7 +304,7 @@ static bool may_upgrade(const Supervisor *self)
     bool is_slow = standby->pid != 0 && standby->is_new_program && !standby->is_ready &&
                    pv_now_msec() - standby->since_msec > SLOW_START_MSEC;
 
-    return !self->is_stopping && (!self->is_upgrading || is_slow);
+    return !self->is_stopping && !self->wants_to_leave && (!self->is_upgrading || is_slow);
 }
 
 /* The worker looks at it at each read, and so does the next one. */
@@ -315,12 +317,25 @@ static void toggle_host(Supervisor *self)
                                        : "containers are shown their own values again");
 }
 
+/* There is a worker to whom the connection can be left. One that is on its way out takes the mount
+ * with it; its successor is worth waiting for. */
+static bool may_leave(const Supervisor *self)
+{
+    return pv_notify_can_store() || (self->active.pid != 0 && self->active.is_serving &&
+                                     !self->active.is_retiring && !self->active.was_hung);
+}
+
 static void begin_end(Supervisor *self, bool leave)
 {
     int r;
 
     if (self->is_stopping)
         return;
+    if (leave && !may_leave(self)) {
+        self->wants_to_leave = true;
+        self->is_upgrading = self->wants_replacement = false;
+        return;
+    }
     self->is_stopping = true;
     pv_notify("STOPPING=1");
     pv_worker_drop(&self->standby);
@@ -389,7 +404,8 @@ static void on_tick(Supervisor *self)
         pv_mount_describe(&self->mount, self->shared.fd);
     }
     pv_watch(self);
-    if (self->is_safe && now >= self->safe_until_msec && !self->is_stopping) {
+    if (self->is_safe && now >= self->safe_until_msec && !self->is_stopping &&
+        !self->wants_to_leave) {
         say_info("trying whether workers live now");
         self->is_safe = false;
         if (!self->standby.is_new_program)
@@ -460,6 +476,8 @@ static int run(Supervisor *self)
             pv_companion_on_end(self);
         announce(self);
         on_tick(self);
+        if (self->wants_to_leave && may_leave(self))
+            begin_end(self, true);
     }
     return self->exit_status;
 }

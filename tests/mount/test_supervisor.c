@@ -301,9 +301,37 @@ static void test_standby_that_is_stopped_is_replaced_without_a_watchdog(void **s
     check_standby_that_is_stopped("--watchdog=0");
 }
 
+/* ---- leaving ---- */
+
+/* The worker that is being replaced has to be outlived: at any moment of it. */
+static void test_sigquit_during_an_upgrade_leaves_a_worker(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    g_autofree char *path = g_build_filename(daemon->mountpoint, "proc/meminfo", NULL);
+
+    (void)state;
+    for (guint i = 0; i < 16; i++) {
+        g_autofree char *text = NULL;
+        int status;
+
+        pvt_expect_ends(daemon);
+        wait_for_standby(daemon);
+        kill(daemon->pid, SIGUSR1);
+        pvt_sleep_msec((5 + 3 * i) * pvt_slow(5));
+        kill(daemon->pid, SIGQUIT);
+        assert_int_equal(waitpid(daemon->pid, &status, 0), daemon->pid);
+        assert_int_equal(status, 0);
+        daemon->pid = 0;
+        text = pvt_read_file(path);
+        daemon = pvt_daemon_start_after(daemon);
+    }
+    pvt_daemon_stop(daemon);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sigquit_during_an_upgrade_leaves_a_worker),
         cmocka_unit_test(test_standby_that_is_stopped_is_replaced),
         cmocka_unit_test(test_standby_that_is_stopped_is_replaced_without_a_watchdog),
         cmocka_unit_test(test_mount_outlives_its_state_directory),
