@@ -22,6 +22,7 @@
 
 #define RESUME_VARIABLE  "PROCVIEW_RESUME"
 #define LOCK_VARIABLE    "PROCVIEW_RESUME_LOCK"
+#define PROGRAM_VARIABLE "PROCVIEW_RESUME_PROGRAM"
 #define FUSE_NAME        "procview-fuse"
 #define SHARED_NAME      "procview-shared"
 #define END_WAIT_MSEC    2000
@@ -266,18 +267,21 @@ void pv_hand_over(Supervisor *self)
              self->shared.fd, (int)self->active.pid, self->worker_file_fd);
     setenv(RESUME_VARIABLE, text, 1);
     setenv(LOCK_VARIABLE, self->mount.lock_path, 1);
+    setenv(PROGRAM_VARIABLE, self->program, 1);
     keep_open(self, true);
     execv(self->program, self->options->argv);
     say_error("%s: %s: the upgrade is given up", self->program, strerror(errno));
     keep_open(self, false);
     unsetenv(RESUME_VARIABLE);
     unsetenv(LOCK_VARIABLE);
+    unsetenv(PROGRAM_VARIABLE);
     pv_helper_start(self);
 }
 
 bool pv_take_over(Supervisor *self)
 {
     const char *numbers = getenv(RESUME_VARIABLE), *lock_path = getenv(LOCK_VARIABLE);
+    const char *program = getenv(PROGRAM_VARIABLE);
     char path[PATH_MAX];
     int lock_fd, pid;
 
@@ -287,7 +291,11 @@ bool pv_take_over(Supervisor *self)
         return false;
     snprintf(path, sizeof path, "%s", lock_path);
     unsetenv(RESUME_VARIABLE);
+    /* What it leads to may have changed since. */
+    if (program != NULL)
+        snprintf(self->program, sizeof self->program, "%s", program);
     unsetenv(LOCK_VARIABLE);
+    unsetenv(PROGRAM_VARIABLE);
     if (take_memory(self) < 0)
         return false;
     pv_mount_resume(&self->mount, self->shared.memory->mountpoint, path, lock_fd);

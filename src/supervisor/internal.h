@@ -149,6 +149,12 @@ void pv_hand_over(Supervisor *self);
 void pv_store_fds(Supervisor *self);
 void pv_unstore_fds(void);
 
+/* ---- program.c ---- */
+
+/* The path of the program that is running, by which its next version will be found. name: argv[0]
+ */
+void pv_find_program(const char *name, char *ret_path, size_t size);
+
 /* ---- find.c: who serves, when no file says so ---- */
 
 /* The worker that serves what is mounted there, or 0. Looks at every process. */

@@ -497,18 +497,6 @@ static int block_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Where the program is installed: the next one will be there. */
-static void find_program(Supervisor *self)
-{
-    static const char DELETED[] = " (deleted)";
-    ssize_t n = readlink("/proc/self/exe", self->program, sizeof self->program - 1);
-    size_t length = n > 0 ? (size_t)n : 0;
-
-    self->program[length] = '\0';
-    if (length > strlen(DELETED) && strcmp(self->program + length - strlen(DELETED), DELETED) == 0)
-        self->program[length - strlen(DELETED)] = '\0';
-}
-
 static int mount_anew(Supervisor *self)
 {
     int r;
@@ -607,7 +595,7 @@ int pv_supervise(const PvSuperviseOptions *options)
                         .active = {.pidfd = -1, .control = -1},
                         .standby = {.pidfd = -1, .control = -1},
                         .companion = {.pidfd = -1, .ready_fd = -1}};
-    find_program(&self);
+    pv_find_program(options->argv[0], self.program, sizeof self.program);
     self.signal_fd = block_signals();
     if (pv_take_over(&self)) {
         /* Readers and the manager know that we serve. */
