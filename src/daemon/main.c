@@ -8,10 +8,12 @@
 
 #include "procview/supervisor.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define EXIT_USAGE 2
 
@@ -35,6 +37,16 @@ static int supervise(const PvConfig *config, char **argv)
     return pv_supervise(&options);
 }
 
+/* What is opened next would take the place of a missing stdin, stdout or stderr, and be written to:
+ * the device, the lock. */
+static void open_missing_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", O_RDWR); /* takes the lowest number that is free: this one */
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_auto(PvConfig) config = {0};
@@ -48,6 +60,7 @@ int main(int argc, char **argv)
     gboolean is_cgroup_tree = FALSE;
     PvConfigCommand command;
 
+    open_missing_streams();
     if (strcmp(role, PV_DETACH_ARGUMENT) == 0 && argc == 3)
         return pv_detach_everywhere(argv[2]);
     if (is_worker || is_helper) { /* the rest is the supervisor's command line */
