@@ -494,13 +494,21 @@ static int block_signals(void)
         sigaddset(&set, signals[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a log that has grown too long */
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* What may fail is done before the mount is there. */
 static int mount_anew(Supervisor *self)
 {
-    int r;
+    int r = pv_shared_new(&self->shared);
 
+    if (r < 0) {
+        say_error("%s: no shared memory: %s", self->mount.mountpoint, strerror(-r));
+        pv_clear_fd(&self->mount.fuse_fd);
+        pv_mount_leave(&self->mount);
+        return -1;
+    }
     self->mount.is_writable = self->options->is_cgroup_tree;
     if (pv_mount_put(&self->mount) != PV_MOUNT_OK) {
         say_error("%s", self->mount.message);
@@ -508,9 +516,7 @@ static int mount_anew(Supervisor *self)
     }
     if (self->mount.replaced_dead)
         say_info("%s: took away the mount of a server that had died", self->mount.mountpoint);
-    r = pv_shared_new(&self->shared);
-    if (r == 0)
-        r = pv_mount_read_init(&self->mount, self->shared.memory);
+    r = pv_mount_read_init(&self->mount, self->shared.memory);
     if (r < 0) {
         say_error("%s: cannot begin to serve: %s", self->mount.mountpoint, strerror(-r));
         pv_mount_close(&self->mount);
@@ -526,7 +532,8 @@ static int take_mount(Supervisor *self)
     pid_t other = 0;
     int r;
 
-    if (pv_mount_lock(&self->mount, options->mountpoint, options->state_dir) != PV_MOUNT_OK) {
+    if (!pv_mount_check_limits(&self->mount) ||
+        pv_mount_lock(&self->mount, options->mountpoint, options->state_dir) != PV_MOUNT_OK) {
         say_error("%s", self->mount.message);
         return -1;
     }
