@@ -67,7 +67,7 @@ typedef struct {
     uint64_t told_manager_msec;
     int exit_status; /* -1 while it goes on */
 
-    uint64_t stall_since_nsec; /* 0: there is a worker */
+    uint64_t stall_since_nsec; /* nobody serves since then, or what hangs; 0: somebody serves */
     uint64_t start_at_msec;    /* when a worker is started after a pause; 0: now */
     uint64_t standby_at_msec;  /* the same for the standby; 0: there is one, or will be */
 
@@ -172,6 +172,9 @@ void pv_watch_reset(Supervisor *self);
 /* A worker has ended: count it, find out what it died of, and decide what is done. `status` is that
  * of waitid(2) with CLD_…; code 0 where it cannot be known. */
 PvEndKind pv_watch_end(Supervisor *self, const Worker *worker, int code, int status);
+/* For how long the kernel's own files are served: longer each time, until all went well for a
+ * while. last_msec: the last time, 0 for none; quiet_msec: since that was over. */
+uint64_t pv_watch_safe_msec(uint64_t last_msec, uint64_t quiet_msec);
 /* Whether somebody else ended it, as far as can be known. */
 bool pv_watch_is_outside(const Supervisor *self, const Worker *worker, PvEndKind kind);
 /* Tell the log about it. */

@@ -250,7 +250,8 @@ static void on_active_end(Supervisor *self)
         self->exit_status = 1; /* the worker said why */
     } else {
         kind = pv_watch_end(self, &worker, code, status);
-        self->stall_since_nsec = pv_shared_now_nsec();
+        if (self->stall_since_nsec == 0) /* else it has lasted for longer */
+            self->stall_since_nsec = pv_shared_now_nsec();
     }
     pv_worker_clear(&self->active);
     if (self->exit_status >= 0)

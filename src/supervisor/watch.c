@@ -15,7 +15,9 @@
 #define CRASHES_MSEC       60000
 #define SAFE_MSEC          60000
 #define SAFE_MAX_MSEC      3600000
+#define SAFE_QUIET_MSEC    600000 /* after which all is forgotten */
 #define PAUSE_MSEC         1000
+#define NSEC_PER_MSEC      1000000
 #define BARREN_PAUSE_AFTER 3
 /* Until a worker is ready, as long as the watchdog waits for a request: at least; without a
  * watchdog. Until one that was ready has begun to serve. */
@@ -55,8 +57,12 @@ static uint64_t age_msec(Watch *watch, uint64_t value, uint64_t now)
     return now - watch->since_msec;
 }
 
-static void kill_hung(Supervisor *self, const char *what, uint64_t limit)
+/* Readers have been waiting since `since_msec`, not since the worker is dead. */
+static void kill_hung(Supervisor *self, const char *what, uint64_t limit, uint64_t since_msec)
 {
+    if (self->stall_since_nsec == 0)
+        self->stall_since_nsec =
+            pv_shared_now_nsec() - (pv_now_msec() - since_msec) * NSEC_PER_MSEC;
     say_warning("the worker %s for more than %g seconds: it is killed", what, (double)limit / 1000);
     self->active.was_hung = true;
     pv_worker_signal(&self->active, SIGKILL);
@@ -75,7 +81,7 @@ static void watch_start(Supervisor *self, uint64_t now)
     go_limit = active->is_ready ? GO_WAIT_MSEC : limit;
     if (active->pid != 0 && active->is_told_to_go && !active->is_serving && !active->was_hung &&
         now - active->since_msec > go_limit)
-        kill_hung(self, "has not begun to serve", go_limit);
+        kill_hung(self, "has not begun to serve", go_limit, active->since_msec);
     if (standby->pid != 0 && !standby->is_ready && !standby->was_hung &&
         now - standby->since_msec > limit) {
         say_warning("the standby has not got ready: it is killed");
@@ -89,7 +95,7 @@ void pv_watch(Supervisor *self)
     PvSharedMemory *memory = self->shared.memory;
     uint64_t now = pv_now_msec(), limit = (uint64_t)self->options->watchdog_sec * 1000;
     uint64_t beat = __atomic_load_n(&memory->status.heartbeat, __ATOMIC_RELAXED);
-    bool hangs = false;
+    uint64_t hangs_since = 0;
 
     watch_start(self, now);
     if (limit == 0 || self->active.pid == 0 || !self->active.is_serving || self->active.was_hung ||
@@ -99,16 +105,17 @@ void pv_watch(Supervisor *self)
         uint64_t unique = pv_shared_slot_unique(&memory->slots[i]);
         if (unique != 0 && age_msec(&self->slots[i], unique, now) > limit) {
             pv_shared_poison_add(memory, unique);
-            hangs = true;
+            if (hangs_since == 0 || self->slots[i].since_msec < hangs_since)
+                hangs_since = self->slots[i].since_msec;
         } else if (unique == 0) {
             self->slots[i] = (Watch){0};
         }
     }
     /* It beats each second. */
-    if (hangs)
-        kill_hung(self, "has been busy with one request", limit);
+    if (hangs_since != 0)
+        kill_hung(self, "has been busy with one request", limit, hangs_since);
     else if (age_msec(&self->heartbeat, beat, now) > limit + 1500)
-        kill_hung(self, "has not moved", limit);
+        kill_hung(self, "has not moved", limit, self->heartbeat.since_msec);
 }
 
 /* ---- ends ---- */
@@ -161,6 +168,13 @@ static bool crashes_often(Supervisor *self, uint64_t now)
     return often;
 }
 
+uint64_t pv_watch_safe_msec(uint64_t last_msec, uint64_t quiet_msec)
+{
+    if (last_msec == 0 || (quiet_msec >= SAFE_QUIET_MSEC && quiet_msec >= last_msec))
+        return SAFE_MSEC;
+    return last_msec < SAFE_MAX_MSEC / 2 ? last_msec * 2 : SAFE_MAX_MSEC;
+}
+
 static void become_safe(Supervisor *self, const char *why, uint64_t now)
 {
     PvStatus *status = &self->shared.memory->status;
@@ -168,9 +182,7 @@ static void become_safe(Supervisor *self, const char *why, uint64_t now)
     snprintf(status->cause, sizeof status->cause, "%s", why);
     status->is_safe = 1;
     self->is_safe = true;
-    self->safe_msec = self->safe_msec == 0 ? SAFE_MSEC : self->safe_msec * 2;
-    if (self->safe_msec > SAFE_MAX_MSEC)
-        self->safe_msec = SAFE_MAX_MSEC;
+    self->safe_msec = pv_watch_safe_msec(self->safe_msec, now - self->safe_until_msec);
     self->safe_until_msec = now + self->safe_msec;
     self->n_barren = 0;
     memset(self->crash_msec, 0, sizeof self->crash_msec);
