@@ -39,7 +39,7 @@ static pid_t named_in_pid_file(pid_t pid)
     ssize_t n;
 
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, PV_WORKER_PIDFILE_FD);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
     text[n > 0 ? n : 0] = '\0';
     return atoi(text);
@@ -48,15 +48,17 @@ static pid_t named_in_pid_file(pid_t pid)
 static bool serves(pid_t pid, const char *mountpoint)
 {
     PvShared shared = {.fd = -1};
+    struct stat st;
     char path[64];
-    bool does = false;
+    bool does;
     int fd;
 
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, PV_WORKER_SHARED_FD);
     fd = shares_our_mounts(pid) ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
     if (fd < 0)
         return false;
-    if (pv_shared_map_read_only(fd, &shared) < 0) {
+    /* Anybody may make a file of that name, and have a program of root's inherit it. */
+    if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || pv_shared_map_read_only(fd, &shared) < 0) {
         close(fd);
         return false;
     }

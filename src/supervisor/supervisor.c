@@ -318,11 +318,18 @@ static void toggle_host(Supervisor *self)
                                        : "containers are shown their own values again");
 }
 
+static bool has_ended(const Worker *worker)
+{
+    struct pollfd p = {.fd = worker->pidfd, .events = POLLIN};
+
+    return worker->pid == 0 || (worker->pidfd >= 0 && poll(&p, 1, 0) > 0);
+}
+
 /* There is a worker to whom the connection can be left. One that is on its way out takes the mount
  * with it; its successor is worth waiting for. */
 static bool may_leave(const Supervisor *self)
 {
-    return pv_notify_can_store() || (self->active.pid != 0 && self->active.is_serving &&
+    return pv_notify_can_store() || (!has_ended(&self->active) && self->active.is_serving &&
                                      !self->active.is_retiring && !self->active.was_hung);
 }
 
@@ -339,9 +346,14 @@ static void begin_end(Supervisor *self, bool leave)
     }
     self->is_stopping = true;
     pv_notify("STOPPING=1");
-    pv_worker_drop(&self->standby);
     pv_helper_stop(self);
     pv_companion_stop(self, leave);
+    if (leave && !pv_notify_can_store() && has_ended(&self->active)) { /* in the meantime */
+        self->is_stopping = false;
+        self->wants_to_leave = true;
+        return;
+    }
+    pv_worker_drop(&self->standby);
     if (leave) {
         self->is_leaving = true;
         /* Somebody must hold the connection: the manager does, or the worker has to. */
