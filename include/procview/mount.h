@@ -54,6 +54,13 @@ PvMountResult pv_mount_open(PvMount *mount, const char *mountpoint, const char *
 PvMountResult pv_mount_lock(PvMount *mount, const char *mountpoint, const char *state_dir);
 PvMountResult pv_mount_put(PvMount *mount);
 
+/*
+ * Whether the limits of this process (getrlimit(2)) let it serve; raises those that it may. To be
+ * asked before pv_mount_put(): a mount whose server cannot go on is worse than none. Returns TRUE
+ * (1), or FALSE (0), and message says which limit it is and what to do.
+ */
+int pv_mount_check_limits(PvMount *mount);
+
 /* Go on after execve(2) with the lock that was held before it. */
 void pv_mount_resume(PvMount *mount, const char *mountpoint, const char *lock_path, int lock_fd);
 
@@ -67,6 +74,10 @@ int pv_mount_is_dead(const PvMount *mount);
 /* Write into the lock file which of this process's descriptors is the shared memory, for those who
  * want to look at it. Returns 0 or a negative errno. */
 int pv_mount_describe(const PvMount *mount, int shared_fd);
+
+/* The lock file may have been removed by somebody: make it again. Does not wait. Returns 1 when it
+ * was, 0 when it was there, or a negative errno. */
+int pv_mount_keep_lock(PvMount *mount);
 
 /* Read FUSE_INIT, which the kernel sends first. Returns 0 or a negative errno. */
 int pv_mount_read_init(const PvMount *mount, PvSharedMemory *memory);

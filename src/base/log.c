@@ -4,9 +4,9 @@
  */
 #include "procview/log.h"
 
-#include <stdio.h>
+#include "procview/nowait.h"
+
 #include <string.h>
-#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -42,36 +42,20 @@ gboolean pv_log_level_parse(const char *name, PvLogLevel *ret_level)
     return FALSE;
 }
 
-/* Names of cgroups and files reach the log: they must not forge a line or drive a terminal. */
-static void neutralize_controls(GString *line, gsize from)
-{
-    for (gsize i = from; i < line->len; i++) {
-        unsigned char c = (unsigned char)line->str[i];
-        if (c < 0x20 || c == 0x7f)
-            line->str[i] = '?';
-    }
-}
-
 void pv_log(PvLogLevel level, const char *format, ...)
 {
+    g_autofree char *message = NULL;
+    va_list args;
+
     if ((int)level > g_atomic_int_get(&log_level))
         return;
-
-    g_autoptr(GString) line = g_string_new(NULL);
-    if (program_name != NULL)
-        g_string_append_printf(line, "%s: ", program_name);
-    else if (isatty(STDERR_FILENO) == 0)
-        g_string_append_printf(line, "<%c>", LEVELS[level].priority);
-    gsize message_start = line->len;
-
-    va_list args;
     va_start(args, format);
-    g_string_append_vprintf(line, format, args);
+    message = g_strdup_vprintf(format, args);
     va_end(args);
-    neutralize_controls(line, message_start);
-    g_string_append_c(line, '\n');
-
-    /* A log that cannot be written has nobody to be told. */
-    ssize_t ignored = write(STDERR_FILENO, line->str, line->len);
-    (void)ignored;
+    if (program_name != NULL) {
+        g_autofree char *line = g_strconcat(program_name, ": ", message, NULL);
+        pv_log_line('\0', line);
+    } else {
+        pv_log_line(LEVELS[level].priority, message);
+    }
 }

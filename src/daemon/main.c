@@ -6,6 +6,7 @@
 #include "procview/config.h"
 #include "serve.h"
 
+#include "procview/fd.h"
 #include "procview/supervisor.h"
 
 #include <stdio.h>
@@ -48,6 +49,8 @@ int main(int argc, char **argv)
     gboolean is_cgroup_tree = FALSE;
     PvConfigCommand command;
 
+    if (pv_fd_open_standard() < 0)
+        return EXIT_FAILURE;
     if (strcmp(role, PV_DETACH_ARGUMENT) == 0 && argc == 3)
         return pv_detach_everywhere(argv[2]);
     if (is_worker || is_helper) { /* the rest is the supervisor's command line */

@@ -139,6 +139,11 @@ static gboolean mount_views(Daemon *self, const PvConfig *config, GError **error
 {
     int r;
 
+    if (!pv_mount_check_limits(&self->mount))
+        return pv_error_set(error, PV_ERROR_FAILED, "%s", self->mount.message);
+    r = pv_shared_new(&self->shared);
+    if (r < 0)
+        return pv_error_set_errno(error, -r, "no shared memory");
     /* It may fork, and its failures say most. */
     if (pv_mount_lock(&self->mount, config->mountpoint, config->state_dir) == PV_MOUNT_OK) {
         self->mount.is_writable = config->is_cgroup_tree;
@@ -148,9 +153,7 @@ static gboolean mount_views(Daemon *self, const PvConfig *config, GError **error
         return pv_error_set(error, PV_ERROR_FAILED, "%s", self->mount.message);
     if (self->mount.replaced_dead)
         pv_log_info("%s: took away the mount of a server that had died", self->mount.mountpoint);
-    r = pv_shared_new(&self->shared);
-    if (r == 0)
-        r = pv_mount_read_init(&self->mount, self->shared.memory);
+    r = pv_mount_read_init(&self->mount, self->shared.memory);
     if (r < 0)
         return pv_error_set_errno(error, -r, "%s: cannot begin to serve", self->mount.mountpoint);
     return TRUE;

@@ -17,15 +17,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define RESUME_VARIABLE  "PROCVIEW_RESUME"
 #define LOCK_VARIABLE    "PROCVIEW_RESUME_LOCK"
+#define PROGRAM_VARIABLE "PROCVIEW_RESUME_PROGRAM"
 #define FUSE_NAME        "procview-fuse"
 #define SHARED_NAME      "procview-shared"
 #define END_WAIT_MSEC    2000
 #define WORKER_WAIT_MSEC 5000
 #define STEP_MSEC        10
+#define OTHER_WAIT_MSEC  500
 
 /* A worker that serves holds a lock on the file, and has written there who it is and where it has
  * the descriptors. */
@@ -48,15 +51,11 @@ static int find_worker(const char *path, pid_t *ret_pid, int *ret_fuse_fd, int *
     return 0;
 }
 
-static int take_from_worker(Supervisor *self)
+static int take_from(Supervisor *self, pid_t pid, int their_fuse_fd, int their_shared_fd)
 {
-    int their_fuse_fd = -1, their_shared_fd = -1, fuse_fd, shared_fd;
-    pid_t pid = 0;
-    int r = find_worker(self->worker_file, &pid, &their_fuse_fd, &their_shared_fd);
-    pv_autofd int pidfd = r == 0 ? pv_sys_pidfd_open(pid, 0) : -1;
+    pv_autofd int pidfd = pv_sys_pidfd_open(pid, 0);
+    int fuse_fd, shared_fd;
 
-    if (r < 0)
-        return r;
     if (pidfd < 0)
         return pidfd;
     fuse_fd = pv_sys_pidfd_getfd(pidfd, their_fuse_fd);
@@ -77,6 +76,29 @@ static int take_from_worker(Supervisor *self)
     return 0;
 }
 
+static int take_from_worker(Supervisor *self)
+{
+    int fuse_fd = -1, shared_fd = -1;
+    pid_t pid = 0;
+    int r = find_worker(self->worker_file, &pid, &fuse_fd, &shared_fd);
+
+    return r < 0 ? r : take_from(self, pid, fuse_fd, shared_fd);
+}
+
+/* The same when its file is gone, which it has open still. */
+static int take_from_lost_worker(Supervisor *self)
+{
+    pid_t pid = pv_find_worker(self->mount.mountpoint);
+    int r = pid > 0 ? take_from(self, pid, PV_WORKER_FUSE_FD, PV_WORKER_SHARED_FD) : -ESRCH;
+    char path[64];
+
+    if (r < 0)
+        return r;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, PV_WORKER_PIDFILE_FD);
+    self->worker_file_fd = open(path, O_RDWR | O_CLOEXEC);
+    return 0;
+}
+
 static int take_from_manager(Supervisor *self)
 {
     self->fuse_fd = pv_notify_stored(FUSE_NAME);
@@ -87,15 +109,22 @@ static int take_from_manager(Supervisor *self)
 bool pv_adopt_worker(Supervisor *self)
 {
     Supervisor found = {.fuse_fd = -1, .shared = {.fd = -1}, .active = {.pidfd = -1}};
+    struct stat ours, theirs;
+    bool is_ours;
 
     memcpy(found.worker_file, self->worker_file, sizeof found.worker_file);
     if (take_from_worker(&found) < 0)
         return false;
-    /* They are those that we have. */
+    /* Who has the memory that we have serves our mount. */
+    is_ours = fstat(self->shared.fd, &ours) == 0 && fstat(found.shared.fd, &theirs) == 0 &&
+              ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
     pv_clear_fd(&found.fuse_fd);
     pv_clear_fd(&found.shared.fd);
-    self->active = found.active;
-    return true;
+    if (is_ours)
+        self->active = found.active;
+    else
+        pv_worker_clear(&found.active);
+    return is_ours;
 }
 
 /* Map the memory; that of another version is only good for its FUSE_INIT. */
@@ -150,12 +179,34 @@ static int wait_for_worker(Supervisor *self)
     return r;
 }
 
-int pv_adopt(Supervisor *self)
+/* One that was killed a moment ago may have its files open still. Returns its pid, or 0. */
+static pid_t find_other(const Supervisor *self, pid_t told)
+{
+    uint64_t until = pv_now_msec() + OTHER_WAIT_MSEC;
+    pid_t other;
+
+    while ((other = pv_find_supervisor(self->shared.fd, told, self->active.pid)) > 0 &&
+           pv_now_msec() < until)
+        poll(NULL, 0, STEP_MSEC);
+    return other;
+}
+
+static void let_go(Supervisor *self)
+{
+    pv_worker_clear(&self->active);
+    pv_clear_fd(&self->fuse_fd);
+    pv_shared_clear(&self->shared);
+    pv_clear_fd(&self->worker_file_fd);
+}
+
+int pv_adopt(Supervisor *self, pid_t *ret_other)
 {
     int r = take_from_worker(self);
 
     if (r < 0)
         r = take_from_manager(self);
+    if (r < 0 && pv_mount_is_there(&self->mount))
+        r = take_from_lost_worker(self);
     if (r < 0)
         r = wait_for_worker(self);
     if (r < 0) {
@@ -166,6 +217,11 @@ int pv_adopt(Supervisor *self)
     fcntl(self->fuse_fd, F_SETFD, FD_CLOEXEC);
     fcntl(self->shared.fd, F_SETFD, FD_CLOEXEC);
     r = take_memory(self);
+    *ret_other = r == 0 ? find_other(self, self->shared.memory->status.supervisor_pid) : 0;
+    if (*ret_other > 0) {
+        let_go(self);
+        return -EBUSY;
+    }
     if (r == 0 && is_usable(self))
         return 0;
     give_up(self);
@@ -194,9 +250,9 @@ void pv_unstore_fds(void)
 
 static void keep_open(const Supervisor *self, bool keep)
 {
-    const int fds[] = {self->mount.lock_fd, self->fuse_fd, self->shared.fd};
+    const int fds[] = {self->mount.lock_fd, self->fuse_fd, self->shared.fd, self->worker_file_fd};
 
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         fcntl(fds[i], F_SETFD, keep ? 0 : FD_CLOEXEC);
 }
 
@@ -207,31 +263,39 @@ void pv_hand_over(Supervisor *self)
     pv_worker_drop(&self->standby);
     pv_helper_stop(self);
     self->shared.memory->status.n_upgrades++;
-    snprintf(text, sizeof text, "%d %d %d %d", self->mount.lock_fd, self->fuse_fd, self->shared.fd,
-             (int)self->active.pid);
+    snprintf(text, sizeof text, "%d %d %d %d %d", self->mount.lock_fd, self->fuse_fd,
+             self->shared.fd, (int)self->active.pid, self->worker_file_fd);
     setenv(RESUME_VARIABLE, text, 1);
     setenv(LOCK_VARIABLE, self->mount.lock_path, 1);
+    setenv(PROGRAM_VARIABLE, self->program, 1);
     keep_open(self, true);
     execv(self->program, self->options->argv);
     say_error("%s: %s: the upgrade is given up", self->program, strerror(errno));
     keep_open(self, false);
     unsetenv(RESUME_VARIABLE);
     unsetenv(LOCK_VARIABLE);
+    unsetenv(PROGRAM_VARIABLE);
     pv_helper_start(self);
 }
 
 bool pv_take_over(Supervisor *self)
 {
     const char *numbers = getenv(RESUME_VARIABLE), *lock_path = getenv(LOCK_VARIABLE);
+    const char *program = getenv(PROGRAM_VARIABLE);
     char path[PATH_MAX];
     int lock_fd, pid;
 
     if (numbers == NULL || lock_path == NULL ||
-        sscanf(numbers, "%d %d %d %d", &lock_fd, &self->fuse_fd, &self->shared.fd, &pid) != 4)
+        sscanf(numbers, "%d %d %d %d %d", &lock_fd, &self->fuse_fd, &self->shared.fd, &pid,
+               &self->worker_file_fd) < 4) /* the last one is younger than the others */
         return false;
     snprintf(path, sizeof path, "%s", lock_path);
     unsetenv(RESUME_VARIABLE);
+    /* What it leads to may have changed since. */
+    if (program != NULL)
+        snprintf(self->program, sizeof self->program, "%s", program);
     unsetenv(LOCK_VARIABLE);
+    unsetenv(PROGRAM_VARIABLE);
     if (take_memory(self) < 0)
         return false;
     pv_mount_resume(&self->mount, self->shared.memory->mountpoint, path, lock_fd);

@@ -73,8 +73,10 @@ static int start(Supervisor *self)
     int fds[2], r;
     pid_t pid;
 
+    /* Its workers hold the other end, too, and outlive it: to read must not be to wait. */
     if (pipe2(fds, O_CLOEXEC) < 0)
         return -errno;
+    fcntl(fds[0], F_SETFL, O_NONBLOCK);
     pid = fork();
     if (pid == 0)
         become_companion(self, fds[1]);
@@ -139,15 +141,19 @@ void pv_companion_on_ready(Supervisor *self)
 void pv_companion_on_end(Supervisor *self)
 {
     Companion *companion = &self->companion;
+    siginfo_t info = {0};
+    bool was_killed;
 
+    /* When it does not end, even by SIGKILL, nobody waits for it. */
     if (companion->is_child)
-        waitpid(companion->pid, NULL, 0);
+        waitid(P_PID, (id_t)companion->pid, &info, WEXITED | WNOHANG);
+    was_killed = info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED;
     if (companion->ready_fd >= 0)
         pv_companion_on_ready(self);
     pv_clear_fd(&companion->pidfd);
     companion->pid = 0;
-    /* One that never was ready has said why. */
-    if (companion->was_ready && !self->is_stopping) {
+    /* One that never was ready has said why, when it could. */
+    if ((companion->was_ready || was_killed) && !self->is_stopping) {
         say_warning("the server of the cgroup tree has ended; another one is started");
         companion->start_at_msec = pv_now_msec() + PAUSE_MSEC;
     }

@@ -322,11 +322,43 @@ static int lock(PvMount *mount)
     return -EWOULDBLOCK;
 }
 
+/* The file that has the name is the one that we have locked. */
+static int is_lock_there(const PvMount *mount)
+{
+    struct stat by_fd, by_name;
+
+    return fstat(mount->lock_fd, &by_fd) == 0 && lstat(mount->lock_path, &by_name) == 0 &&
+           by_fd.st_ino == by_name.st_ino && by_fd.st_dev == by_name.st_dev;
+}
+
+int pv_mount_keep_lock(PvMount *mount)
+{
+    char directory[PATH_MAX];
+    int fd;
+
+    if (is_lock_there(mount))
+        return 0;
+    snprintf(directory, sizeof directory, "%s", mount->lock_path);
+    *strrchr(directory, '/') = '\0';
+    make_directories(directory, 0755);
+    fd = open(mount->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) { /* of somebody who is about to be refused */
+        close(fd);
+        return -EWOULDBLOCK;
+    }
+    close(mount->lock_fd);
+    mount->lock_fd = fd;
+    return 1;
+}
+
 static void unlock(PvMount *mount)
 {
     if (mount->lock_fd < 0)
         return;
-    unlink(mount->lock_path);
+    if (is_lock_there(mount))
+        unlink(mount->lock_path);
     close(mount->lock_fd);
     mount->lock_fd = -1;
 }

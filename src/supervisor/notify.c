@@ -10,11 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 /* sd_listen_fds(3): descriptors that are handed over begin here. */
 #define LISTEN_FDS_START 3
 #define LISTEN_FDS_MAX   64
+
+static const struct timeval SEND_TIMEOUT = {.tv_usec = 100 * 1000};
 
 static int notify_with_fd(const char *message, int sent_fd)
 {
@@ -48,7 +51,9 @@ static int notify_with_fd(const char *message, int sent_fd)
         memcpy(CMSG_DATA(head), &sent_fd, sizeof sent_fd);
     }
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || sendmsg(fd, &header, MSG_NOSIGNAL) < 0)
+    /* A manager that hangs must not hang us: readers are waiting. */
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &SEND_TIMEOUT, sizeof SEND_TIMEOUT) < 0 ||
+        sendmsg(fd, &header, MSG_NOSIGNAL) < 0)
         return -errno;
     return 0;
 }

@@ -5,6 +5,7 @@
 #include "pidfile.h"
 
 #include "procview/fd.h"
+#include "procview/nowait.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -21,6 +22,9 @@
 #define FAST_TICK_MSEC 100 /* for a watchdog of a second or two, and while something is due */
 #define END_WAIT_MSEC  6000
 #define PAUSE_MSEC     1000
+/* A standby that has not got ready for so long is not worth waiting for: another one is started. */
+#define SLOW_START_MSEC 2000
+#define UPGRADE_TRIES   20
 
 static PvStatus *status_of(Supervisor *self)
 {
@@ -44,6 +48,31 @@ static void start_standby(Supervisor *self, const char *path)
     status_of(self)->standby_pid = self->standby.pid;
 }
 
+/* Who has yet to show that it works is not the one to serve: a new program that is not ready, a
+ * standby that somebody stopped. */
+static bool is_standby_good(const Supervisor *self)
+{
+    const Worker *standby = &self->standby;
+
+    return standby->pid != 0 &&
+           (standby->is_ready ||
+            (!standby->is_new_program && pv_now_msec() - standby->since_msec < SLOW_START_MSEC));
+}
+
+/* Another worker of the program that is running becomes the worker; the standby stays. */
+static void promote_fresh(Supervisor *self)
+{
+    int r;
+
+    if (self->standby.pid != 0 && !self->standby.is_new_program)
+        pv_worker_drop(&self->standby);
+    r = pv_worker_start(self, NULL, &self->active);
+    if (r < 0) {
+        say_error("cannot start a worker: %s", strerror(-r));
+        self->start_at_msec = pv_now_msec() + PAUSE_MSEC;
+    }
+}
+
 /* The standby becomes the worker. It may still be busy with its start: it finds the word then. */
 static void promote(Supervisor *self)
 {
@@ -51,20 +80,21 @@ static void promote(Supervisor *self)
 
     if (self->active.pid != 0 || self->is_stopping || self->start_at_msec > pv_now_msec())
         return;
-    start_standby(self, NULL);
-    if (self->standby.pid == 0) {
-        self->start_at_msec = pv_now_msec() + PAUSE_MSEC;
-        return;
+    if (is_standby_good(self)) {
+        self->active = self->standby;
+        self->standby = (Worker){.pidfd = -1, .control = -1};
+    } else {
+        promote_fresh(self);
     }
-    self->active = self->standby;
-    self->standby = (Worker){.pidfd = -1, .control = -1};
+    if (self->active.pid == 0)
+        return;
     self->active.is_told_to_go = true;
     self->active.since_msec = pv_now_msec();
-    status_of(self)->standby_pid = 0;
+    status_of(self)->standby_pid = self->standby.pid;
     status_of(self)->worker_pid = self->active.pid;
     pv_watch_reset(self);
     /* When it is dead already, its end will be noticed. */
-    if (send(self->active.control, &go, 1, MSG_NOSIGNAL) < 0)
+    if (send(self->active.control, &go, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         pv_worker_signal(&self->active, SIGKILL);
 }
 
@@ -95,11 +125,14 @@ static void count_stall(Supervisor *self, uint64_t now)
 /* Once the cgroup tree is there, too, if there is to be one. */
 static void announce(Supervisor *self)
 {
+    char line[PATH_MAX + 64];
+    int n;
+
     if (!self->has_served || self->is_announced || pv_companion_is_starting(self))
         return;
     self->is_announced = true;
-    printf("procviewd: ready: serving %s\n", self->mount.mountpoint);
-    fflush(stdout);
+    n = snprintf(line, sizeof line, "procviewd: ready: serving %s\n", self->mount.mountpoint);
+    pv_write_nowait(STDOUT_FILENO, line, (size_t)n);
     pv_notify("READY=1");
     pv_store_fds(self);
 }
@@ -120,7 +153,7 @@ static void on_serving(Supervisor *self)
         announce(self);
         pv_helper_start(self);
     }
-    if (self->is_upgrading && self->active.is_new_program) {
+    if (self->is_upgrading && self->active.is_new_program && !self->is_stopping) {
         self->is_upgrading = false;
         pv_hand_over(self);
     }
@@ -168,11 +201,13 @@ static void go_on_with_stranger(Supervisor *self)
 {
     pv_worker_clear(&self->active);
     if (!pv_adopt_worker(self)) {
-        promote(self);
+        self->start_at_msec = pv_now_msec() + PAUSE_MSEC;
         return;
     }
     status_of(self)->worker_pid = self->active.pid;
     pv_watch_reset(self);
+    if (self->wants_to_leave)
+        return;
     if (self->standby.is_ready)
         retire(self);
     else
@@ -180,9 +215,23 @@ static void go_on_with_stranger(Supervisor *self)
     start_standby(self, NULL);
 }
 
+/* The new program died before it served. Somebody may have killed it: that is not its fault. */
+static void go_on_with_upgrade(Supervisor *self, const Worker *worker, PvEndKind kind)
+{
+    if (pv_watch_is_outside(self, worker, kind) && ++self->n_upgrade_tries < UPGRADE_TRIES) {
+        self->wants_replacement = true;
+        pv_worker_drop(&self->standby);
+        start_standby(self, self->program);
+        return;
+    }
+    say_error("%s does not serve: the upgrade is given up", self->program);
+    self->is_upgrading = self->wants_replacement = false;
+}
+
 static void on_active_end(Supervisor *self)
 {
     Worker worker = self->active;
+    PvEndKind kind = PV_END_REPLACED;
     int code, status;
 
     reap(&worker, &code, &status);
@@ -200,8 +249,9 @@ static void on_active_end(Supervisor *self)
     } else if (!self->has_served && code == CLD_EXITED && status != 0) {
         self->exit_status = 1; /* the worker said why */
     } else {
-        pv_watch_end(self, &worker, code, status);
-        self->stall_since_nsec = pv_shared_now_nsec();
+        kind = pv_watch_end(self, &worker, code, status);
+        if (self->stall_since_nsec == 0) /* else it has lasted for longer */
+            self->stall_since_nsec = pv_shared_now_nsec();
     }
     pv_worker_clear(&self->active);
     if (self->exit_status >= 0)
@@ -210,7 +260,10 @@ static void on_active_end(Supervisor *self)
         self->upgrades_blindly = false;
         pv_hand_over(self);
     }
-    promote(self);
+    promote(self); /* first: readers are waiting */
+    pv_watch_describe(&worker, kind, code, status);
+    if (worker.is_new_program && self->is_upgrading)
+        go_on_with_upgrade(self, &worker, kind);
 }
 
 static void on_standby_end(Supervisor *self)
@@ -241,7 +294,18 @@ static void begin_upgrade(Supervisor *self)
     pv_companion_signal(self, SIGUSR1);
     pv_worker_drop(&self->standby);
     self->is_upgrading = self->wants_replacement = true;
+    self->n_upgrade_tries = 0;
     start_standby(self, self->program);
+}
+
+/* Whoever asks again may have installed a better one meanwhile. */
+static bool may_upgrade(const Supervisor *self)
+{
+    const Worker *standby = &self->standby;
+    bool is_slow = standby->pid != 0 && standby->is_new_program && !standby->is_ready &&
+                   pv_now_msec() - standby->since_msec > SLOW_START_MSEC;
+
+    return !self->is_stopping && !self->wants_to_leave && (!self->is_upgrading || is_slow);
 }
 
 /* The worker looks at it at each read, and so does the next one. */
@@ -254,17 +318,42 @@ static void toggle_host(Supervisor *self)
                                        : "containers are shown their own values again");
 }
 
+static bool has_ended(const Worker *worker)
+{
+    struct pollfd p = {.fd = worker->pidfd, .events = POLLIN};
+
+    return worker->pid == 0 || (worker->pidfd >= 0 && poll(&p, 1, 0) > 0);
+}
+
+/* There is a worker to whom the connection can be left. One that is on its way out takes the mount
+ * with it; its successor is worth waiting for. */
+static bool may_leave(const Supervisor *self)
+{
+    return pv_notify_can_store() || (!has_ended(&self->active) && self->active.is_serving &&
+                                     !self->active.is_retiring && !self->active.was_hung);
+}
+
 static void begin_end(Supervisor *self, bool leave)
 {
     int r;
 
     if (self->is_stopping)
         return;
+    if (leave && !may_leave(self)) {
+        self->wants_to_leave = true;
+        self->is_upgrading = self->wants_replacement = false;
+        return;
+    }
     self->is_stopping = true;
     pv_notify("STOPPING=1");
-    pv_worker_drop(&self->standby);
     pv_helper_stop(self);
     pv_companion_stop(self, leave);
+    if (leave && !pv_notify_can_store() && has_ended(&self->active)) { /* in the meantime */
+        self->is_stopping = false;
+        self->wants_to_leave = true;
+        return;
+    }
+    pv_worker_drop(&self->standby);
     if (leave) {
         self->is_leaving = true;
         /* Somebody must hold the connection: the manager does, or the worker has to. */
@@ -299,7 +388,7 @@ static void read_signals(Supervisor *self)
             begin_end(self, true);
             break;
         case SIGUSR1:
-            if (!self->is_stopping && !self->is_upgrading)
+            if (may_upgrade(self))
                 begin_upgrade(self);
             break;
         case SIGUSR2:
@@ -322,11 +411,18 @@ static void on_tick(Supervisor *self)
         self->active.kill_at_msec = 0;
         pv_worker_signal(&self->active, SIGKILL);
     }
+    pv_worker_reap_forgotten(self);
+    if (!self->is_stopping && pv_mount_keep_lock(&self->mount) > 0) {
+        say_warning("%s was gone: it is made again", self->mount.lock_path);
+        pv_mount_describe(&self->mount, self->shared.fd);
+    }
     pv_watch(self);
-    if (self->is_safe && now >= self->safe_until_msec && !self->is_stopping) {
+    if (self->is_safe && now >= self->safe_until_msec && !self->is_stopping &&
+        !self->wants_to_leave) {
         say_info("trying whether workers live now");
         self->is_safe = false;
-        pv_worker_drop(&self->standby);
+        if (!self->standby.is_new_program)
+            pv_worker_drop(&self->standby);
         self->wants_replacement = true;
         start_standby(self, NULL);
     }
@@ -351,8 +447,10 @@ static void on_tick(Supervisor *self)
 static int next_tick_msec(const Supervisor *self)
 {
     bool is_fast = (self->options->watchdog_sec > 0 && self->options->watchdog_sec <= 2) ||
-                   self->active.kill_at_msec != 0 || self->start_at_msec != 0 ||
-                   self->standby_at_msec != 0 || self->companion.start_at_msec != 0;
+                   self->active.kill_at_msec != 0 ||
+                   (self->active.is_told_to_go && !self->active.is_serving) ||
+                   self->start_at_msec != 0 || self->standby_at_msec != 0 ||
+                   self->companion.start_at_msec != 0;
 
     return is_fast ? FAST_TICK_MSEC : TICK_MSEC;
 }
@@ -391,6 +489,8 @@ static int run(Supervisor *self)
             pv_companion_on_end(self);
         announce(self);
         on_tick(self);
+        if (self->wants_to_leave && may_leave(self))
+            begin_end(self, true);
     }
     return self->exit_status;
 }
@@ -407,25 +507,21 @@ static int block_signals(void)
         sigaddset(&set, signals[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a log that has grown too long */
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Where the program is installed: the next one will be there. */
-static void find_program(Supervisor *self)
-{
-    static const char DELETED[] = " (deleted)";
-    ssize_t n = readlink("/proc/self/exe", self->program, sizeof self->program - 1);
-    size_t length = n > 0 ? (size_t)n : 0;
-
-    self->program[length] = '\0';
-    if (length > strlen(DELETED) && strcmp(self->program + length - strlen(DELETED), DELETED) == 0)
-        self->program[length - strlen(DELETED)] = '\0';
-}
-
+/* What may fail is done before the mount is there. */
 static int mount_anew(Supervisor *self)
 {
-    int r;
+    int r = pv_shared_new(&self->shared);
 
+    if (r < 0) {
+        say_error("%s: no shared memory: %s", self->mount.mountpoint, strerror(-r));
+        pv_clear_fd(&self->mount.fuse_fd);
+        pv_mount_leave(&self->mount);
+        return -1;
+    }
     self->mount.is_writable = self->options->is_cgroup_tree;
     if (pv_mount_put(&self->mount) != PV_MOUNT_OK) {
         say_error("%s", self->mount.message);
@@ -433,9 +529,7 @@ static int mount_anew(Supervisor *self)
     }
     if (self->mount.replaced_dead)
         say_info("%s: took away the mount of a server that had died", self->mount.mountpoint);
-    r = pv_shared_new(&self->shared);
-    if (r == 0)
-        r = pv_mount_read_init(&self->mount, self->shared.memory);
+    r = pv_mount_read_init(&self->mount, self->shared.memory);
     if (r < 0) {
         say_error("%s: cannot begin to serve: %s", self->mount.mountpoint, strerror(-r));
         pv_mount_close(&self->mount);
@@ -448,9 +542,11 @@ static int mount_anew(Supervisor *self)
 static int take_mount(Supervisor *self)
 {
     const PvSuperviseOptions *options = self->options;
+    pid_t other = 0;
     int r;
 
-    if (pv_mount_lock(&self->mount, options->mountpoint, options->state_dir) != PV_MOUNT_OK) {
+    if (!pv_mount_check_limits(&self->mount) ||
+        pv_mount_lock(&self->mount, options->mountpoint, options->state_dir) != PV_MOUNT_OK) {
         say_error("%s", self->mount.message);
         return -1;
     }
@@ -461,7 +557,14 @@ static int take_mount(Supervisor *self)
         pv_mount_leave(&self->mount);
         return -1;
     }
-    if (pv_adopt(self) < 0)
+    r = pv_adopt(self, &other);
+    if (r == -EBUSY) {
+        say_error("%s: another procviewd serves it already: pid %d", self->mount.mountpoint,
+                  (int)other);
+        pv_mount_leave(&self->mount);
+        return -1;
+    }
+    if (r < 0)
         return mount_anew(self);
     pv_clear_fd(&self->mount.fuse_fd); /* opened, but not needed */
     say_info("%s: took over the mount of a supervisor that had ended", self->mount.mountpoint);
@@ -503,6 +606,7 @@ int pv_supervise(const PvSuperviseOptions *options)
     static Supervisor self; /* large, and there is one */
 
     self = (Supervisor){.options = options,
+                        .worker_file_fd = -1,
                         .fuse_fd = -1,
                         .exit_status = -1,
                         .shared = {.fd = -1},
@@ -511,7 +615,7 @@ int pv_supervise(const PvSuperviseOptions *options)
                         .active = {.pidfd = -1, .control = -1},
                         .standby = {.pidfd = -1, .control = -1},
                         .companion = {.pidfd = -1, .ready_fd = -1}};
-    find_program(&self);
+    pv_find_program(options->argv[0], self.program, sizeof self.program);
     self.signal_fd = block_signals();
     if (pv_take_over(&self)) {
         /* Readers and the manager know that we serve. */

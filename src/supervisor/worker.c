@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,6 +21,7 @@
 
 #define ARGUMENTS_MAX    256
 #define DETACH_WAIT_MSEC 5000
+#define REAPED_AT_ONCE   16
 
 uint64_t pv_now_msec(void)
 {
@@ -69,16 +71,46 @@ static void fill_arguments(Supervisor *self, const char *mode, const char *argv[
     argv[n] = NULL;
 }
 
+int pv_worker_open_file(Supervisor *self)
+{
+    if (self->worker_file_fd >= 0)
+        return 0;
+    self->worker_file_fd = open(self->worker_file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (self->worker_file_fd < 0) {
+        say_warning("%s: %s: should procviewd die, the next one has to look for its worker",
+                    self->worker_file, strerror(errno));
+        self->worker_file_fd = memfd_create("procview-worker", MFD_CLOEXEC);
+    }
+    return self->worker_file_fd >= 0 ? 0 : -errno;
+}
+
+/* A lock belongs to who opened the file: each worker has its own opening of the same file, which
+ * may have lost its name, or lie on what cannot be written any more. */
+static int reopen_file(Supervisor *self)
+{
+    int r = pv_worker_open_file(self), fd;
+    char path[32];
+
+    if (r < 0)
+        return r;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", self->worker_file_fd);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 ? fd : -errno;
+}
+
 int pv_worker_start(Supervisor *self, const char *path, Worker *ret_worker)
 {
     const char *argv[ARGUMENTS_MAX];
-    pv_autofd int pidfile =
-        open(self->worker_file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    pv_autofd int pidfile = reopen_file(self);
     int sockets[2], saved_errno;
     pid_t pid;
 
     fill_arguments(self, self->is_safe ? PV_WORKER_SAFE_ARGUMENT : PV_WORKER_ARGUMENT, argv);
-    if (pidfile < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+    if (pidfile < 0)
+        return pidfile;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
         return -errno;
     pid = fork();
     if (pid == 0) {
@@ -137,9 +169,27 @@ void pv_worker_drop(Worker *worker)
 {
     if (worker->pid == 0)
         return;
+    /* It may take its time to end (a frozen cgroup, a file system that hangs). */
     pv_worker_signal(worker, SIGKILL);
-    waitpid(worker->pid, NULL, 0);
+    waitpid(worker->pid, NULL, WNOHANG);
     pv_worker_clear(worker);
+}
+
+void pv_worker_reap_forgotten(const Supervisor *self)
+{
+    for (int i = 0; i < REAPED_AT_ONCE; i++) {
+        siginfo_t info = {0};
+        pid_t pid;
+
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+            return;
+        pid = info.si_pid;
+        /* Whose end is about to be noticed. */
+        if (pid == self->active.pid || pid == self->standby.pid || pid == self->helper.pid ||
+            pid == self->companion.pid)
+            return;
+        waitpid(pid, NULL, WNOHANG);
+    }
 }
 
 /* The number by which mountinfo calls the file system: "0:45". Not by stat: it might not answer. */
@@ -183,7 +233,6 @@ void pv_worker_detach_views(Supervisor *self)
         if (pv_now_msec() > until) {
             say_warning("views are left in containers: taking them out lasts too long");
             kill(pid, SIGKILL);
-            waitpid(pid, NULL, 0);
             return;
         }
         poll(NULL, 0, 5);

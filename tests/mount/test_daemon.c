@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The output must have this in it, the exit status be this. */
@@ -189,6 +190,82 @@ static void test_help_and_version(void **state)
     check(version_status, version, 0, "procviewd 0.");
 }
 
+/* ---- how it is started ---- */
+
+static const char *under_test(void)
+{
+    const char *path = g_getenv("PROCVIEWD");
+
+    return path != NULL ? path : PROCVIEWD;
+}
+
+/* Run procviewd by a shell that does this first; it must refuse, and leave nothing mounted. */
+static void check_limit(const char *first, const char *part)
+{
+    g_autofree char *mountpoint = pvt_path("limited");
+    g_autofree char *line =
+        g_strdup_printf("%s; exec setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource %s "
+                        "--state-dir=%s.state --cgroup-tree=no %s 2>&1",
+                        first, under_test(), mountpoint, mountpoint);
+    char *argv[] = {(char *)"/bin/sh", (char *)"-c", line, NULL};
+    g_autofree char *output = NULL;
+    int status;
+
+    assert_true(
+        g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, NULL, &status, NULL));
+    check(WIFEXITED(status) ? WEXITSTATUS(status) : -1, output, 1, part);
+    assert_false(pvt_is_mounted(mountpoint));
+}
+
+/* With the right to raise limits it would do so. */
+static void test_limits_that_are_too_low_are_refused_before_the_mount(void **state)
+{
+    (void)state;
+    check_limit("ulimit -f 1000", "the size of files is limited to ");
+    check_limit("ulimit -n 16", "the number of open files is limited to 16");
+}
+
+static void test_serves_with_few_open_files(void **state)
+{
+    g_autofree char *line =
+        g_strdup_printf("#!/bin/sh\nulimit -n 256\nexec %s \"$@\"\n", under_test());
+    g_autofree char *script = pvt_path("few-files");
+    g_autofree char *path = NULL;
+    g_autofree char *text = NULL;
+    PvtDaemon *daemon;
+
+    (void)state;
+    assert_true(g_file_set_contents_full(script, line, -1, 0, 0755, NULL));
+    daemon = pvt_daemon_start_program(script, NULL);
+    path = g_build_filename(daemon->mountpoint, "proc/meminfo", NULL);
+    text = pvt_read_file(path);
+    assert_true(pvt_field(text, "MemTotal:") > 0);
+    pvt_daemon_stop(daemon);
+}
+
+static void check_stream(pid_t pid, int fd)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd/%d", (int)pid, fd);
+    g_autofree char *target = g_file_read_link(path, NULL);
+
+    assert_string_equal(target, "/dev/null");
+}
+
+static void test_streams_that_are_closed_are_not_taken_by_other_files(void **state)
+{
+    g_autofree char *line = g_strdup_printf("#!/bin/sh\nexec %s \"$@\" <&- 2>&-\n", under_test());
+    g_autofree char *script = pvt_path("closed");
+    PvtDaemon *daemon;
+
+    (void)state;
+    assert_true(g_file_set_contents_full(script, line, -1, 0, 0755, NULL));
+    daemon = pvt_daemon_start_program(script, NULL); /* which waits for "ready" on stdout */
+    check_stream(daemon->pid, 0);
+    check_stream(daemon->pid, 2);
+    check_stream(pvt_daemon_worker(daemon), 2);
+    pvt_daemon_stop(daemon);
+}
+
 static void check_status(pid_t pid, const char *line)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)pid);
@@ -270,6 +347,9 @@ int main(void)
         cmocka_unit_test(test_missing_configuration_is_refused),
         cmocka_unit_test(test_unknown_option_is_refused),
         cmocka_unit_test(test_help_and_version),
+        cmocka_unit_test(test_limits_that_are_too_low_are_refused_before_the_mount),
+        cmocka_unit_test(test_serves_with_few_open_files),
+        cmocka_unit_test(test_streams_that_are_closed_are_not_taken_by_other_files),
         cmocka_unit_test(test_worker_has_few_privileges),
         cmocka_unit_test(test_service_manager_is_told),
         cmocka_unit_test(test_end_of_the_mount_ends_the_daemon),

@@ -140,6 +140,44 @@ static void test_status_counts_what_happened(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* The readers' time counts: from the request that hung, not from the worker's death. */
+static void test_stall_begins_with_the_request_that_hangs(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start_with("--watchdog=1", NULL);
+    g_autofree char *path = g_build_filename(daemon->mountpoint, "proc/meminfo", NULL);
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    kill(pvt_wait_for_worker(daemon, 0), SIGSTOP);
+    g_free(pvt_read_file(path));
+    wait_for_number(daemon, "stalls", 1);
+    assert_true(number_of(daemon, "worst_stall_nsec") > 900 * 1000 * 1000);
+    pvt_daemon_stop(daemon);
+}
+
+/* And until somebody serves, whoever else died meanwhile. */
+static void test_stall_lasts_until_somebody_serves(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    pid_t worker = pvt_wait_for_worker(daemon, 0);
+    gint64 standby = 0;
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    for (guint i = 0; i < pvt_timeout_msec(10000) / 20 && standby <= 0; i++) {
+        standby = number_of(daemon, "standby_pid");
+        pvt_sleep_msec(20);
+    }
+    assert_true(standby > 1);
+    pvt_sleep_msec(300 * pvt_slow(10)); /* it gets ready */
+    kill((pid_t)standby, SIGSTOP);
+    kill(worker, SIGKILL);
+    pvt_wait_for_worker(daemon, worker);
+    wait_for_number(daemon, "stalls", 1);
+    assert_true(number_of(daemon, "worst_stall_nsec") > 1400 * 1000 * 1000);
+    pvt_daemon_stop(daemon);
+}
+
 static void test_status_counts_requests_sent_again_and_refused(void **state)
 {
     g_autofree char *path = NULL;
@@ -329,6 +367,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status_without_a_daemon),
         cmocka_unit_test(test_status_counts_what_happened),
+        cmocka_unit_test(test_stall_begins_with_the_request_that_hangs),
+        cmocka_unit_test(test_stall_lasts_until_somebody_serves),
         cmocka_unit_test(test_status_counts_requests_sent_again_and_refused),
         cmocka_unit_test(test_status_without_a_supervisor),
         cmocka_unit_test(test_status_of_a_safe_worker_says_why),

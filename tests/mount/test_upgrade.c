@@ -160,6 +160,57 @@ static void test_program_that_hangs_is_not_taken(void **state)
     check_bad_upgrade("exec sleep 100", "the standby has not got ready: it is killed");
 }
 
+/* As with versions side by side: the link is what is installed. */
+static void test_upgrade_follows_the_link_by_which_it_was_started(void **state)
+{
+    g_autofree char *old = pvt_path("procviewd-1.0");
+    g_autofree char *next = pvt_path("procviewd-1.1");
+    g_autofree char *link = pvt_path("procviewd-link");
+    g_autofree char *fresh = pvt_path("fresh");
+    PvtDaemon *daemon;
+
+    (void)state;
+    install(under_test(), old);
+    install(under_test(), next);
+    assert_int_equal(symlink("procviewd-1.0", link), 0);
+    daemon = pvt_daemon_start_program(link, NULL);
+    pvt_expect_ends(daemon);
+    for (guint i = 0; i < 2; i++) {
+        assert_int_equal(symlink(i == 0 ? "procviewd-1.1" : "procviewd-1.0", fresh), 0);
+        assert_int_equal(g_rename(fresh, link), 0);
+        kill(daemon->pid, SIGUSR1);
+        wait_until_all_run(daemon, i == 0 ? next : old);
+    }
+    pvt_daemon_stop(daemon);
+    assert_int_equal(g_unlink(link), 0);
+}
+
+/* A new program is not ready yet, or never will be, when the worker dies: the old one goes on. */
+static void test_program_that_hangs_is_never_promoted(void **state)
+{
+    g_autofree char *program = pvt_path("procviewd");
+    char *options[] = {(char *)"--watchdog=0", NULL};
+    PvtDaemon *daemon;
+    pid_t worker;
+
+    (void)state;
+    install(under_test(), program);
+    daemon = pvt_daemon_start_program(program, options);
+    pvt_expect_ends(daemon);
+    worker = pvt_wait_for_worker(daemon, 0);
+    install_script("exec sleep 100", program);
+    kill(daemon->pid, SIGUSR1);
+    pvt_sleep_msec(300 * pvt_slow(5));
+    kill(worker, SIGKILL);
+    pvt_wait_for_worker(daemon, worker);
+    /* Whoever asks again is heard, also without a watchdog. */
+    install(under_test(), program);
+    pvt_sleep_msec(2000);
+    kill(daemon->pid, SIGUSR1);
+    wait_until_all_run(daemon, program);
+    pvt_daemon_stop(daemon);
+}
+
 /* ---- signals, and the name lxcfs ---- */
 
 static guint64 total_kb(PvtContainer *container)
@@ -374,6 +425,8 @@ int main(void)
         cmocka_unit_test(test_upgrade_to_another_layout_of_the_shared_memory_and_back),
         cmocka_unit_test(test_program_that_does_not_start_is_not_taken),
         cmocka_unit_test(test_program_that_hangs_is_not_taken),
+        cmocka_unit_test(test_program_that_hangs_is_never_promoted),
+        cmocka_unit_test(test_upgrade_follows_the_link_by_which_it_was_started),
         cmocka_unit_test(test_sigusr2_shows_the_kernels_own_files_until_the_next),
         cmocka_unit_test(test_open_files_follow_sigusr2),
         cmocka_unit_test(test_pid_file_is_the_supervisors_and_goes_with_it),
