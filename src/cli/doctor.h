@@ -26,4 +26,5 @@ int pv_check_probe(const char *path);
 void pv_checks_kernel(GPtrArray *checks);
 void pv_checks_cgroups(GPtrArray *checks);
 void pv_checks_mounts(GPtrArray *checks);
-void pv_checks_daemon(GPtrArray *checks, const char *state_dir);
+/* Removes what is left of daemons, unless it is a dry run. */
+void pv_checks_daemon(GPtrArray *checks, const char *state_dir, gboolean dry_run);

@@ -25,9 +25,10 @@ static void check_daemon(GPtrArray *checks, const PvDaemonInfo *info)
                          "%s: %" G_GUINT64_FORMAT " workers have crashed or hung", info->mountpoint,
                          deaths);
         else
-            pv_check_add(checks, PV_CHECK_OK, "daemon", NULL, "%s: supervisor and worker, %s",
-                         info->mountpoint,
-                         info->status.standby_pid != 0 ? "with a standby" : "no standby yet");
+            pv_check_add(checks, PV_CHECK_OK, "daemon", NULL, "%s: %s", info->mountpoint,
+                         info->is_standalone             ? "one process, without a supervisor"
+                         : info->status.standby_pid != 0 ? "supervisor and worker, with a standby"
+                                                         : "supervisor and worker, no standby yet");
         break;
     case PV_DAEMON_SAFE:
         pv_check_add(checks, PV_CHECK_FAIL, "daemon", "look into the log of procviewd",
@@ -41,6 +42,14 @@ static void check_daemon(GPtrArray *checks, const PvDaemonInfo *info)
     case PV_DAEMON_STALLED:
         pv_check_add(checks, PV_CHECK_FAIL, "daemon", "look into the log of procviewd",
                      "%s: there is no worker at the moment", info->mountpoint);
+        break;
+    case PV_DAEMON_SILENT:
+        pv_check_add(checks, PV_CHECK_FAIL, "daemon",
+                     info->supervisor_pid != 0
+                         ? "start procviewd again, if it stays like that; look into its log"
+                         : "kill the process and start procviewd: it takes the mount over",
+                     "%s: the worker, process %d, %s", info->mountpoint, (int)info->worker_pid,
+                     info->is_worker_gone ? "has ended, and there is no other" : "does not answer");
         break;
     case PV_DAEMON_PASSES:
         pv_check_add(checks, PV_CHECK_WARN, "daemon",
@@ -135,7 +144,24 @@ static void check_views(GPtrArray *checks)
         pv_check_add(checks, PV_CHECK_OK, "views", NULL, "no container has files of a dead daemon");
 }
 
-void pv_checks_daemon(GPtrArray *checks, const char *state_dir)
+/* Of daemons that were killed, and unmounted by somebody: they are in nobody's way. */
+static void check_leftovers(GPtrArray *checks, const char *state_dir, gboolean dry_run)
+{
+    g_autoptr(GPtrArray) mount_points = pv_daemons_leftovers(state_dir, !dry_run, NULL);
+
+    for (guint i = 0; mount_points != NULL && i < mount_points->len; i++) {
+        const char *path = mount_points->pdata[i];
+        if (dry_run)
+            pv_check_add(checks, PV_CHECK_WARN, "leftovers",
+                         "procview doctor without --dry-run removes it",
+                         "%s: a lock file of a procviewd that was killed", path);
+        else
+            pv_check_add(checks, PV_CHECK_OK, "leftovers", NULL,
+                         "%s: removed the lock file of a procviewd that was killed", path);
+    }
+}
+
+void pv_checks_daemon(GPtrArray *checks, const char *state_dir, gboolean dry_run)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(GPtrArray) daemons = pv_daemons_list(state_dir, &error);
@@ -145,5 +171,6 @@ void pv_checks_daemon(GPtrArray *checks, const char *state_dir)
                      error->message);
     for (guint i = 0; daemons != NULL && i < daemons->len; i++)
         check_daemon(checks, daemons->pdata[i]);
+    check_leftovers(checks, state_dir, dry_run);
     check_views(checks);
 }

@@ -174,6 +174,104 @@ static void test_status_without_a_supervisor(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* Shared memory goes on saying that all is well. */
+static void test_status_of_a_worker_that_does_not_move(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    pid_t worker = pvt_wait_for_worker(daemon, 0);
+    g_autofree char *text = NULL;
+
+    (void)state;
+    kill(daemon->pid, SIGSTOP); /* its watchdog is not to be faster than we */
+    kill(worker, SIGSTOP);
+    pvt_sleep_msec(2000);
+    check_state(daemon, DEGRADED, "not-answering");
+    run(daemon, &text, "status", "");
+    check_contains(text, "cause       the worker has not moved for ");
+    check_doctor(daemon, " does not answer", "-> start procviewd again");
+    kill(worker, SIGCONT);
+    check_state(daemon, HEALTHY, "serving");
+    kill(daemon->pid, SIGCONT);
+    pvt_daemon_stop(daemon);
+}
+
+static void test_status_of_a_worker_that_is_dead(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    pid_t worker = pvt_wait_for_worker(daemon, 0);
+    g_autofree char *ended = g_strdup_printf("process %d, which has ended", (int)worker);
+    g_autofree char *text = NULL;
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    kill(daemon->pid, SIGSTOP);
+    kill(worker, SIGKILL);
+    check_state(daemon, DEGRADED, "not-answering");
+    run(daemon, &text, "status", "");
+    check_contains(text, ended);
+    kill(daemon->pid, SIGCONT);
+    pvt_wait_for_worker(daemon, worker);
+    wait_for_number(daemon, "stalls", 1);
+    check_state(daemon, HEALTHY, "serving");
+    pvt_daemon_stop(daemon);
+}
+
+/* Wait until status says it. */
+static void wait_for_text(const PvtDaemon *daemon, const char *part)
+{
+    g_autofree char *text = NULL;
+
+    for (guint i = 0; i < pvt_timeout_msec(10000) / 20; i++) {
+        g_clear_pointer(&text, g_free);
+        run(daemon, &text, "status", "");
+        if (strstr(text, part) != NULL)
+            return;
+        pvt_sleep_msec(20);
+    }
+    check_contains(text, part);
+}
+
+/* It does not serve: it has no age. */
+static void test_status_of_a_worker_that_is_starting(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    pid_t worker = pvt_wait_for_worker(daemon, 0), standby = 0;
+    g_autofree char *starting = NULL;
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    for (guint i = 0; i < pvt_timeout_msec(10000) / 20 && standby <= 0; i++) {
+        standby = (pid_t)number_of(daemon, "standby_pid");
+        pvt_sleep_msec(20);
+    }
+    assert_true(standby > 0);
+    starting = g_strdup_printf("worker      process %d, starting\n", (int)standby);
+    kill(standby, SIGSTOP);
+    kill(worker, SIGKILL);
+    wait_for_text(daemon, starting);
+    kill(standby, SIGCONT);
+    wait_for_text(daemon, ": serving\n");
+    pvt_daemon_stop(daemon);
+}
+
+static void test_status_of_a_daemon_without_supervisor_by_choice(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start_with("--standalone", NULL);
+    g_autofree char *text = NULL;
+    g_autofree char *upgrade = NULL;
+
+    (void)state;
+    check_state(daemon, HEALTHY, "serving");
+    assert_int_equal(number_of(daemon, "worker_pid"), daemon->pid);
+    assert_int_equal(number_of(daemon, "supervisor_pid"), 0);
+    run(daemon, &text, "status", "");
+    check_contains(text, "supervisor  none: --standalone");
+    check_doctor(daemon, ": one process, without a supervisor", NULL);
+    assert_int_equal(run(daemon, &upgrade, "upgrade", ""), 1);
+    check_contains(upgrade, "it has to be started again");
+    pvt_daemon_stop(daemon);
+}
+
 static void test_status_of_a_safe_worker_says_why(void **state)
 {
     PvtDaemon *daemon;
@@ -278,6 +376,41 @@ static void test_dead_daemon_and_its_mounts(void **state)
     pvt_container_stop(container);
 }
 
+/* Killed, and unmounted by hand: what is left is in nobody's way. */
+static void test_leftover_of_a_killed_daemon(void **state)
+{
+    PvtDaemon *dead = pvt_daemon_start(), *daemon;
+    g_autofree char *told =
+        g_strdup_printf("%s: a lock file of a procviewd that was killed", dead->mountpoint);
+    g_autofree char *removed =
+        g_strdup_printf("%s: removed the lock file of a procviewd that was", dead->mountpoint);
+    g_autofree char *option = NULL;
+    g_autofree char *none = NULL;
+    g_autofree char *upgrade = NULL;
+    g_autofree char *doctor = NULL;
+    g_autofree char *again = NULL;
+    g_autofree char *json = NULL;
+
+    (void)state;
+    pvt_daemon_kill(dead);
+    assert_int_equal(umount2(dead->mountpoint, MNT_DETACH), 0);
+    assert_int_equal(run(dead, &none, "status", ""), NOT_RUNNING);
+    assert_string_equal(none, "procviewd is not running.\n");
+    option = g_strconcat("--state-dir=", dead->state_dir, NULL);
+    daemon = pvt_daemon_start_with(option, NULL);
+    check_state(dead, HEALTHY, "serving");
+    run(dead, &json, "status", "--json");
+    assert_null(strstr(json, dead->mountpoint));
+    assert_int_equal(run(dead, &upgrade, "upgrade", ""), 0);
+    check_doctor(dead, told, "-> procview doctor without --dry-run removes it");
+    run(dead, &doctor, "doctor", "");
+    check_contains(doctor, removed);
+    run(dead, &again, "doctor", "");
+    assert_null(strstr(again, "lock file"));
+    check_state(dead, HEALTHY, "serving"); /* and it keeps its own */
+    pvt_daemon_stop(daemon);
+}
+
 static void test_live_views_are_no_matter(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
@@ -331,12 +464,17 @@ int main(void)
         cmocka_unit_test(test_status_counts_what_happened),
         cmocka_unit_test(test_status_counts_requests_sent_again_and_refused),
         cmocka_unit_test(test_status_without_a_supervisor),
+        cmocka_unit_test(test_status_of_a_worker_that_does_not_move),
+        cmocka_unit_test(test_status_of_a_worker_that_is_dead),
+        cmocka_unit_test(test_status_of_a_worker_that_is_starting),
+        cmocka_unit_test(test_status_of_a_daemon_without_supervisor_by_choice),
         cmocka_unit_test(test_status_of_a_safe_worker_says_why),
         cmocka_unit_test(test_status_counts_fallbacks),
         cmocka_unit_test(test_status_of_passthrough),
         cmocka_unit_test(test_upgrade_waits_for_it),
         cmocka_unit_test(test_upgrade_without_a_daemon),
         cmocka_unit_test(test_dead_daemon_and_its_mounts),
+        cmocka_unit_test(test_leftover_of_a_killed_daemon),
         cmocka_unit_test(test_live_views_are_no_matter),
         cmocka_unit_test(test_without_permission),
         cmocka_unit_test(test_doctor_looks_at_the_kernel),
