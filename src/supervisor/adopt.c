@@ -214,6 +214,8 @@ void pv_hand_over(Supervisor *self)
     keep_open(self, true);
     execv(self->program, self->options->argv);
     say_error("%s: %s: the upgrade is given up", self->program, strerror(errno));
+    self->shared.memory->status.n_upgrades--;
+    self->shared.memory->status.n_upgrades_refused++;
     keep_open(self, false);
     unsetenv(RESUME_VARIABLE);
     unsetenv(LOCK_VARIABLE);

@@ -229,6 +229,7 @@ static void on_standby_end(Supervisor *self)
         self->upgrades_blindly = true;
         retire(self);
     } else {
+        status_of(self)->n_upgrades_refused++;
         say_error("%s does not start: the upgrade is given up", self->program);
     }
 }

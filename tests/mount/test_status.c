@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -341,6 +342,32 @@ static void test_upgrade_waits_for_it(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* The daemon says so itself: nobody waits for a time limit. */
+static void test_upgrade_tells_of_a_program_that_does_not_start(void **state)
+{
+    const char *program = g_getenv("PROCVIEWD");
+    g_autofree char *installed = pvt_path("procviewd");
+    g_autofree char *fresh = pvt_path("procviewd.new");
+    g_autofree char *command =
+        g_strdup_printf("cp %s %s", program != NULL ? program : PROCVIEWD, installed);
+    g_autofree char *output = NULL;
+    PvtDaemon *daemon;
+    pid_t worker;
+
+    (void)state;
+    assert_int_equal(system(command), 0);
+    daemon = pvt_daemon_start_program(installed, NULL);
+    worker = pvt_wait_for_worker(daemon, 0);
+    pvt_daemon_expect(daemon, "upgrade is given up");
+    assert_true(g_file_set_contents_full(fresh, "#!/bin/sh\nexit 3\n", -1, 0, 0755, NULL));
+    assert_int_equal(rename(fresh, installed), 0);
+    assert_int_equal(run(daemon, &output, "upgrade", ""), 1);
+    check_contains(output, "not upgraded: the version that is installed does not start");
+    assert_int_equal(pvt_daemon_worker(daemon), worker);
+    assert_int_equal(number_of(daemon, "upgrades"), 0);
+    pvt_daemon_stop(daemon);
+}
+
 static void test_upgrade_without_a_daemon(void **state)
 {
     g_autofree char *nowhere = pvt_path("nowhere");
@@ -472,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_status_counts_fallbacks),
         cmocka_unit_test(test_status_of_passthrough),
         cmocka_unit_test(test_upgrade_waits_for_it),
+        cmocka_unit_test(test_upgrade_tells_of_a_program_that_does_not_start),
         cmocka_unit_test(test_upgrade_without_a_daemon),
         cmocka_unit_test(test_dead_daemon_and_its_mounts),
         cmocka_unit_test(test_leftover_of_a_killed_daemon),
