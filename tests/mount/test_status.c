@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define STALE " has files of a procviewd that does not serve here"
+
 enum { HEALTHY = 0, DEGRADED = 1, NOT_RUNNING = 3 };
 
 /* Run procview with a daemon's state directory. ret_output: stdout and stderr; free with g_free. */
@@ -91,6 +93,22 @@ static void check_doctor(const PvtDaemon *daemon, const char *line, const char *
     check_contains(text, line);
     if (advice != NULL)
         check_contains(text, advice);
+}
+
+/* Whether doctor finds files of a dead daemon in the container; it names any process of its. */
+static gboolean is_found_stale(const PvtDaemon *daemon, const PvtContainer *container)
+{
+    const pid_t pids[] = {container->parent_pid, container->init_pid};
+    g_autofree char *text = NULL;
+    gboolean is_found = FALSE;
+
+    run(daemon, &text, "doctor", "--dry-run");
+    for (guint i = 0; i < G_N_ELEMENTS(pids); i++) {
+        g_autofree char *part =
+            g_strdup_printf("the container of process %d" STALE "\n", (int)pids[i]);
+        is_found |= strstr(text, part) != NULL;
+    }
+    return is_found;
 }
 
 /* ---- status ---- */
@@ -380,8 +398,6 @@ static void test_upgrade_without_a_daemon(void **state)
 
 /* ---- what is dead ---- */
 
-#define STALE " has files of a procviewd that does not serve here"
-
 static void test_dead_daemon_and_its_mounts(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
@@ -400,6 +416,56 @@ static void test_dead_daemon_and_its_mounts(void **state)
     /* The same when the mount is gone and only the container still has it. */
     assert_int_equal(umount2(daemon->mountpoint, MNT_DETACH), 0);
     check_doctor(daemon, STALE, NULL);
+    pvt_container_stop(container);
+}
+
+/* In a namespace that has the daemon's whole mount, too, as every copy of the host's has. */
+static void test_dead_view_beside_the_dead_mount(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtContainer *container =
+        pvt_container_start(daemon, pvt_cgroup_new(NULL, "beside"), PVT_NO_VIEWS);
+
+    (void)state;
+    g_free(pvt_run(container, "mount --bind %s/proc/meminfo /proc/meminfo", daemon->mountpoint));
+    pvt_daemon_kill(daemon);
+    assert_true(is_found_stale(daemon, container));
+    assert_int_equal(umount2(daemon->mountpoint, MNT_DETACH), 0);
+    assert_int_not_equal(pvt_run_status(container, NULL, "cat /proc/meminfo"), 0);
+    assert_true(is_found_stale(daemon, container));
+    pvt_container_stop(container);
+}
+
+/* The cgroup tree is bound as a whole. */
+static void test_dead_cgroup_tree_of_a_container(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start_with("--cgroup-tree=yes", NULL);
+    PvtContainer *container =
+        pvt_container_start(daemon, pvt_cgroup_new(NULL, "deadtree"), PVT_NO_VIEWS);
+    g_autofree char *tree = g_build_filename(daemon->mountpoint, "cgroup", NULL);
+
+    (void)state;
+    g_free(pvt_run(container, "mount --bind %s /sys/fs/cgroup && umount -l %s", tree,
+                   daemon->mountpoint));
+    assert_false(is_found_stale(daemon, container));
+    pvt_daemon_kill(daemon);
+    assert_true(is_found_stale(daemon, container));
+    umount2(tree, MNT_DETACH);
+    assert_int_equal(umount2(daemon->mountpoint, MNT_DETACH), 0);
+    assert_true(is_found_stale(daemon, container));
+    pvt_container_stop(container);
+}
+
+/* It has the mount as the host has it: that is the host's matter. */
+static void test_copy_of_the_hosts_dead_mount_is_no_view(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtContainer *container =
+        pvt_container_start(daemon, pvt_cgroup_new(NULL, "copy"), PVT_NO_VIEWS);
+
+    (void)state;
+    pvt_daemon_kill(daemon);
+    assert_false(is_found_stale(daemon, container));
     pvt_container_stop(container);
 }
 
@@ -442,12 +508,9 @@ static void test_live_views_are_no_matter(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
     PvtContainer *container = pvt_container_start(daemon, pvt_cgroup_new(NULL, "live"), 0);
-    g_autofree char *part = g_strdup_printf("the container of process %d ", container->init_pid);
-    g_autofree char *text = NULL;
 
     (void)state;
-    run(daemon, &text, "doctor", "--dry-run");
-    assert_null(strstr(text, part));
+    assert_false(is_found_stale(daemon, container));
     pvt_daemon_stop(daemon);
 }
 
@@ -502,6 +565,9 @@ int main(void)
         cmocka_unit_test(test_upgrade_tells_of_a_program_that_does_not_start),
         cmocka_unit_test(test_upgrade_without_a_daemon),
         cmocka_unit_test(test_dead_daemon_and_its_mounts),
+        cmocka_unit_test(test_dead_view_beside_the_dead_mount),
+        cmocka_unit_test(test_dead_cgroup_tree_of_a_container),
+        cmocka_unit_test(test_copy_of_the_hosts_dead_mount_is_no_view),
         cmocka_unit_test(test_leftover_of_a_killed_daemon),
         cmocka_unit_test(test_live_views_are_no_matter),
         cmocka_unit_test(test_without_permission),
