@@ -275,8 +275,7 @@ static void begin_end(Supervisor *self, bool leave)
             self->exit_status = 0;
     } else {
         pv_unstore_fds();
-        if (!self->options->is_cgroup_tree)
-            pv_worker_detach_views(self);
+        pv_worker_detach_views(self);
         r = pv_mount_close(&self->mount);
         if (r < 0)
             say_warning("%s: unmount: %s", self->mount.mountpoint, strerror(-r));
