@@ -14,6 +14,7 @@
 
 #define FSTYPE              "fuse.procview"
 #define MOUNTINFO_MAX_BYTES (4u << 20)
+#define ASKED_MAX           16 /* mounts of one namespace */
 
 static void check_daemon(GPtrArray *checks, const PvDaemonInfo *info)
 {
@@ -127,13 +128,16 @@ static void learn_own_mounts(Known *known)
 
 /* Ask each file system once: wherever it is mounted, the answer is the same. A container may have
  * put something over a mount, so that it cannot be asked there. */
-static gboolean is_served(Known *known, const char *pid, const Mount *mount)
+static gboolean is_served(Known *known, const char *pid, const Mount *mount, guint *n_asked)
 {
     gpointer alive;
     int r;
 
     if (g_hash_table_lookup_extended(known->alive, mount->device, NULL, &alive))
         return GPOINTER_TO_INT(alive);
+    /* A container may have thousands, and things in the way that hang. */
+    if ((*n_asked)++ >= ASKED_MAX)
+        return TRUE;
     r = pv_check_probe_in(pid, mount->path, mount->id);
     if (r == ESTALE)
         return TRUE;
@@ -146,12 +150,13 @@ static gboolean is_served(Known *known, const char *pid, const Mount *mount)
 static gboolean has_stale_views(const char *pid, const char *mountinfo, Known *known)
 {
     g_autoptr(GPtrArray) mounts = parse_mounts(mountinfo);
+    guint n_asked = 0;
 
     for (guint i = 0; i < mounts->len; i++) {
         const Mount *mount = mounts->pdata[i];
         g_autofree char *key = g_strconcat(mount->device, " ", mount->path, NULL);
         if (!(mount->is_whole && g_hash_table_contains(known->own, key)) &&
-            !is_served(known, pid, mount))
+            !is_served(known, pid, mount, &n_asked))
             return TRUE;
     }
     return FALSE;
