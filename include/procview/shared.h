@@ -90,8 +90,9 @@ typedef struct {
     int32_t is_safe;                   /* the worker serves only what the kernel's own files say */
     int32_t shows_host;                /* atomic: everybody is to see them, until it is 0 again */
     char cause[PV_SHARED_CAUSE_BYTES]; /* why; "" */
+    uint32_t n_upgrades_refused;       /* atomic: given up, as the new program did not start */
     /* by the worker */
-    uint64_t heartbeat; /* atomic: grows each second */
+    uint64_t heartbeat; /* atomic: when it last moved, which it does each second */
     uint64_t n_resent;  /* atomic: requests of a dead worker that were served again */
     uint64_t n_refused; /* atomic: requests answered EIO, as workers had died of them */
     uint64_t containers, handles, renders, fallbacks;

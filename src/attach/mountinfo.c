@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define CGROUP_DIRECTORY "/sys/fs/cgroup"
+
 static void mount_entry_free(PvMountEntry *entry)
 {
     g_free(entry->root);
@@ -144,9 +146,17 @@ const PvMountEntry *pv_mountinfo_find(const GPtrArray *mounts, gint64 id)
     return NULL;
 }
 
+/* Where the kernel's own cgroup file systems are mounted. */
+static gboolean is_cgroup_directory(const char *path)
+{
+    return g_str_has_prefix(path, CGROUP_DIRECTORY) &&
+           (path[strlen(CGROUP_DIRECTORY)] == '\0' || path[strlen(CGROUP_DIRECTORY)] == '/');
+}
+
 gboolean pv_mount_entry_is_view(const PvMountEntry *entry)
 {
-    return strcmp(entry->fstype, PV_MOUNT_FSTYPE) == 0 && strcmp(entry->root, "/") != 0;
+    return strcmp(entry->fstype, PV_MOUNT_FSTYPE) == 0 &&
+           (strcmp(entry->root, "/") != 0 || is_cgroup_directory(entry->mount_point));
 }
 
 gboolean pv_mount_entry_is_fuse(const PvMountEntry *entry)

@@ -43,7 +43,8 @@ const PvMountEntry *pv_mountinfo_find(const GPtrArray *mounts, gint64 id);
 void pv_mountinfo_unescape(char *text);
 
 /* TRUE for a file or directory of procview that was put over another one; the daemon's own mount
- * (and copies of it that a new namespace got) is none. */
+ * (and copies of it that a new namespace got) is none. The cgroup tree is bound as a whole: it is
+ * one where the kernel's own cgroup file systems are, at or below /sys/fs/cgroup. */
 gboolean pv_mount_entry_is_view(const PvMountEntry *entry);
 
 /* TRUE for any FUSE file system. */

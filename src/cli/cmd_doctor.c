@@ -100,8 +100,8 @@ int pv_cmd_doctor(int argc, char **argv)
     if (!pv_cli_parse(
             "doctor", NULL,
             "Checks what procview needs of this machine and whether the daemon is at work,\n"
-            "and removes what containers of procview run have left whose launcher was "
-            "killed.",
+            "and removes what daemons have left that were killed, and containers of\n"
+            "procview run whose launcher was killed.",
             "Exit status: 1 when a check failed, 0 otherwise.\n", entries, argc, argv))
         return PV_EXIT_USAGE;
     if (rest != NULL)
@@ -111,7 +111,7 @@ int pv_cmd_doctor(int argc, char **argv)
     pv_checks_kernel(checks);
     pv_checks_cgroups(checks);
     pv_checks_mounts(checks);
-    pv_checks_daemon(checks, state_dir != NULL ? state_dir : PV_DAEMON_STATE_DIR);
+    pv_checks_daemon(checks, state_dir != NULL ? state_dir : PV_DAEMON_STATE_DIR, dry_run);
     check_leftovers(checks, dry_run);
 
     gboolean failed = FALSE;

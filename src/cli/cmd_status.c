@@ -13,6 +13,7 @@
 #define UPGRADE_WAIT_USEC (15 * G_USEC_PER_SEC)
 #define STEP_USEC         (10 * 1000)
 #define NSEC_PER_MSEC     1e6
+#define NSEC_PER_SEC      1e9
 
 /* Exit statuses of status, for monitoring. */
 enum { EXIT_DEGRADED = 1, EXIT_NOT_RUNNING = 3 };
@@ -32,11 +33,19 @@ static void print_processes(const PvDaemonInfo *info)
     g_autofree char *worker_age = age(status->worker_start_nsec);
     g_autofree char *supervisor_age = age(status->supervisor_start_nsec);
 
-    if (info->worker_pid != 0)
-        printf("  worker      process %d, serving for %s\n", (int)info->worker_pid, worker_age);
-    else
+    if (info->worker_pid == 0)
         printf("  worker      none\n");
-    if (info->supervisor_pid != 0)
+    else if (info->is_worker_gone)
+        printf("  worker      process %d, which has ended\n", (int)info->worker_pid);
+    else if (status->worker_start_nsec == 0)
+        printf("  worker      process %d, starting\n", (int)info->worker_pid);
+    else
+        printf("  worker      process %d, serving for %s\n", (int)info->worker_pid, worker_age);
+    if (info->is_standalone)
+        printf("  supervisor  none: --standalone\n");
+    else if (info->supervisor_pid != 0 && status->supervisor_start_nsec == 0)
+        printf("  supervisor  process %d, starting\n", (int)info->supervisor_pid);
+    else if (info->supervisor_pid != 0)
         printf("  supervisor  process %d, for %s; standby %s\n", (int)info->supervisor_pid,
                supervisor_age, status->standby_pid != 0 ? "ready or starting" : "none");
     else
@@ -54,6 +63,11 @@ static void print_daemon(const PvDaemonInfo *info)
                (int)info->supervisor_pid);
     if (info->state == PV_DAEMON_DEAD || info->state == PV_DAEMON_OTHER)
         return;
+    if (info->state == PV_DAEMON_SILENT && info->is_worker_gone)
+        printf("  cause       the worker has ended, and nobody has put another one in its place\n");
+    else if (info->state == PV_DAEMON_SILENT)
+        printf("  cause       the worker has not moved for %.1f s\n",
+               (double)info->still_nsec / NSEC_PER_SEC);
     if (info->state == PV_DAEMON_PASSES)
         printf("  cause       SIGUSR2 was sent: the kernel's own files are shown until the next\n");
     for (guint i = 0; i < PV_END_KINDS; i++)
@@ -166,8 +180,8 @@ int pv_cmd_status(int argc, char **argv)
             "status", NULL,
             "Tells how procviewd is doing: its worker's age, what became of earlier ones,\n"
             "how long readers had to wait, how much is served.",
-            "Exit status: 0 when all is well; 1 when somebody is missing or the kernel's\n"
-            "own files are served; 3 when no procviewd runs.\n",
+            "Exit status: 0 when all is well; 1 when somebody is missing or does not answer,\n"
+            "or the kernel's own files are served; 3 when no procviewd runs.\n",
             entries, argc, argv))
         return PV_EXIT_USAGE;
     if (rest != NULL)
@@ -187,7 +201,7 @@ int pv_cmd_status(int argc, char **argv)
 static const PvDaemonInfo *find_daemon(const char *state_dir, const char *mountpoint,
                                        GPtrArray **ret_list)
 {
-    g_autoptr(GPtrArray) daemons = pv_daemons_list(state_dir, NULL);
+    g_autoptr(GPtrArray) daemons = pv_daemons_glance(state_dir, NULL);
 
     for (guint i = 0; daemons != NULL && i < daemons->len; i++) {
         const PvDaemonInfo *info = daemons->pdata[i];
@@ -197,6 +211,13 @@ static const PvDaemonInfo *find_daemon(const char *state_dir, const char *mountp
         }
     }
     return NULL;
+}
+
+/* The supervisor has said that it goes on as before. */
+static gboolean is_refused(const PvDaemonInfo *before, const PvDaemonInfo *now)
+{
+    return before->state != PV_DAEMON_OTHER && now->state != PV_DAEMON_OTHER &&
+           now->status.n_upgrades_refused > before->status.n_upgrades_refused;
 }
 
 /* The new one counts on where it could read the old one's memory. */
@@ -213,6 +234,11 @@ static gboolean upgrade(const char *state_dir, const PvDaemonInfo *before)
 {
     gint64 until = g_get_monotonic_time() + UPGRADE_WAIT_USEC;
 
+    if (before->is_standalone) {
+        pv_cli_error("upgrade", "%s is served with --standalone: it has to be started again",
+                     before->mountpoint);
+        return FALSE;
+    }
     if (before->supervisor_pid == 0) {
         pv_cli_error("upgrade", "%s has no supervisor: start procviewd", before->mountpoint);
         return FALSE;
@@ -230,6 +256,13 @@ static gboolean upgrade(const char *state_dir, const PvDaemonInfo *before)
         if (now != NULL && is_upgraded(before, now)) {
             printf("%s: upgraded\n", before->mountpoint);
             return TRUE;
+        }
+        if (now != NULL && is_refused(before, now)) {
+            pv_cli_error("upgrade",
+                         "%s: not upgraded: the version that is installed does not start; the "
+                         "daemon's log tells why",
+                         before->mountpoint);
+            return FALSE;
         }
     }
     pv_cli_error("upgrade", "%s: not upgraded; the daemon's log tells why", before->mountpoint);

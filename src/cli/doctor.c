@@ -10,6 +10,7 @@
 #include "procview/syscalls.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -189,19 +190,14 @@ void pv_checks_cgroups(GPtrArray *checks)
 
 /* ---- the daemon, and mounts that nobody serves ---- */
 
-/* statfs reaches the server of a FUSE mount, so a child asks: one that hangs would hold us. */
-int pv_check_probe(const char *path)
+/* Wait for a child that may hang. Its exit status; EIO, ETIMEDOUT. */
+static int wait_for_probe(pid_t pid)
 {
     gint64 deadline = g_get_monotonic_time() + ANSWER_WAIT_USEC;
-    pid_t pid = fork();
     int status;
 
     if (pid < 0)
         return errno;
-    if (pid == 0) {
-        struct statfs st;
-        _exit(statfs(path, &st) == 0 ? 0 : errno);
-    }
     while (waitpid(pid, &status, WNOHANG) == 0) {
         if (g_get_monotonic_time() > deadline) {
             kill(pid, SIGKILL);
@@ -210,6 +206,60 @@ int pv_check_probe(const char *path)
         g_usleep(ANSWER_STEP_USEC);
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+}
+
+/* statfs reaches the server of a FUSE mount, so a child asks: one that hangs would hold us. */
+int pv_check_probe(const char *path)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        struct statfs st;
+        _exit(statfs(path, &st) == 0 ? 0 : errno);
+    }
+    return wait_for_probe(pid);
+}
+
+/* The mount that a descriptor is on; -1 where it is not told. */
+static gint64 mount_id_of(int fd)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fdinfo/%d", fd);
+    char text[512];
+    const char *line;
+
+    if (pv_read_text_at(AT_FDCWD, path, text, sizeof text) < 0)
+        return -1;
+    line = strstr(text, "mnt_id:");
+    return line != NULL ? g_ascii_strtoll(line + strlen("mnt_id:"), NULL, 10) : -1;
+}
+
+/* A path of a container: no link of its leads us anywhere else. */
+static int probe_in(const char *pid, const char *path, gint64 mount_id)
+{
+    g_autofree char *root_path = g_strdup_printf("/proc/%s/root", pid);
+    pv_autofd int root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    pv_autofd int fd = -1;
+    struct statfs st;
+
+    if (root < 0)
+        return ESTALE;
+    fd = pv_sys_openat2(root, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0,
+                        RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+    /* It may lie in a mount that is as dead. */
+    if (fd < 0)
+        return fd == -ENOTCONN ? ENOTCONN : ESTALE;
+    if (mount_id_of(fd) != mount_id)
+        return ESTALE;
+    return fstatfs(fd, &st) == 0 ? 0 : errno;
+}
+
+int pv_check_probe_in(const char *pid, const char *path, gint64 mount_id)
+{
+    pid_t child = fork();
+
+    if (child == 0)
+        _exit(probe_in(pid, path, mount_id));
+    return wait_for_probe(child);
 }
 
 /* The mount point of a line of mountinfo that is a mount of ours, or NULL. */

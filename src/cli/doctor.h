@@ -19,11 +19,17 @@ void pv_check_free(PvCheck *check);
 void pv_check_add(GPtrArray *checks, PvCheckStatus status, const char *name, const char *advice,
                   const char *format, ...) G_GNUC_PRINTF(5, 6);
 
-/* Each appends PvCheck to `checks`. */
 /* Whether what is mounted there answers: 0 or an errno. Waits two seconds at most. */
 int pv_check_probe(const char *path);
+
+/* The same for a mount in the namespace of a process, by its id as mountinfo has it. ESTALE when it
+ * is not that mount that is seen there, or the process may not be looked into. */
+int pv_check_probe_in(const char *pid, const char *path, gint64 mount_id);
+
+/* Each appends PvCheck to `checks`. */
 
 void pv_checks_kernel(GPtrArray *checks);
 void pv_checks_cgroups(GPtrArray *checks);
 void pv_checks_mounts(GPtrArray *checks);
-void pv_checks_daemon(GPtrArray *checks, const char *state_dir);
+/* Removes what is left of daemons, unless it is a dry run. */
+void pv_checks_daemon(GPtrArray *checks, const char *state_dir, gboolean dry_run);

@@ -16,17 +16,28 @@
 #include <sys/stat.h>
 
 #define MOUNTINFO_MAX_BYTES (4u << 20)
+#define CGROUP_DIRECTORY    "/sys/fs/cgroup"
 
-/* TRUE when a process's mounts have one of this device that is not the whole file system: a view.
- */
+/* `path`: may be cut off. */
+static gboolean is_cgroup_directory(const char *path)
+{
+    const gsize length = strlen(CGROUP_DIRECTORY);
+
+    return strncmp(path, CGROUP_DIRECTORY, length) == 0 &&
+           (path[length] == '\0' || path[length] == '/');
+}
+
+/* TRUE when a process's mounts have one of this device that is a view: not the whole file system,
+ * or that where containers have their cgroups. See pv_mount_entry_is_view(). */
 static gboolean has_views(const char *mountinfo, const char *device)
 {
     const char *line = mountinfo;
-    char number[32], root[8];
+    char number[32], root[8], point[sizeof CGROUP_DIRECTORY + 1];
 
     while (line != NULL && *line != '\0') {
         if (sscanf(line, "%*d %*d %31s %7s", number, root) == 2 && strcmp(number, device) == 0 &&
-            strcmp(root, "/") != 0)
+            (strcmp(root, "/") != 0 ||
+             (sscanf(line, "%*d %*d %*s %*s %15s", point) == 1 && is_cgroup_directory(point))))
             return TRUE;
         line = strchr(line, '\n');
         line = line != NULL ? line + 1 : NULL;

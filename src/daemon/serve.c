@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 void pv_service_raise_file_limit(void)
 {
@@ -89,6 +90,23 @@ gboolean pv_service_start(PvService *service, const PvConfig *config, gboolean i
 gboolean pv_service_stop(PvService *service)
 {
     return service->server == NULL || pv_server_stop(service->server);
+}
+
+void pv_service_beat(const PvService *service, PvStatus *status)
+{
+    g_autoptr(GPtrArray) containers = pv_containers_list(service->containers);
+    PvViewCounters counters;
+
+    if (service->views != NULL) {
+        pv_views_counters(service->views, &counters);
+        status->renders = counters.renders;
+        status->fallbacks = counters.fallbacks;
+    } else {
+        pv_containers_collect_garbage(service->containers); /* no sampler does */
+    }
+    status->containers = containers->len;
+    status->handles = pv_server_count_handles(service->server);
+    __atomic_store_n(&status->heartbeat, pv_shared_now_nsec(), __ATOMIC_RELAXED);
 }
 
 void pv_service_clear(PvService *service)
@@ -174,6 +192,16 @@ static gboolean start(Daemon *self, const PvConfig *config, GError **error)
            pv_service_start(&self->service, config, FALSE, error);
 }
 
+/* So that procview status finds it: who serves is who has the lock. */
+static void describe(Daemon *self)
+{
+    PvStatus *status = &self->shared.memory->status;
+
+    status->worker_pid = getpid();
+    status->worker_start_nsec = pv_shared_now_nsec();
+    pv_mount_describe(&self->mount, self->shared.fd);
+}
+
 /* Unmount, let the threads end, free. FALSE when a thread hangs: then nothing can be freed. */
 static gboolean stop(Daemon *self)
 {
@@ -203,7 +231,10 @@ static gboolean wait_for_end(const Daemon *self)
     for (;;) {
         struct signalfd_siginfo info;
 
-        if (poll(fds, G_N_ELEMENTS(fds), -1) < 0)
+        int n = poll(fds, G_N_ELEMENTS(fds), PV_SERVICE_BEAT_MSEC);
+
+        pv_service_beat(&self->service, &self->shared.memory->status);
+        if (n <= 0)
             continue;
         if (fds[1].revents != 0) {
             pv_log_error("%s: the mount has gone away", self->mount.mountpoint);
@@ -226,6 +257,7 @@ int pv_serve_standalone(const PvConfig *config)
     pv_service_raise_file_limit();
     ok = start(&self, config, &error);
     if (ok) {
+        describe(&self);
         printf("procviewd: ready: serving %s\n", self.mount.mountpoint);
         fflush(stdout);
         pv_notify("READY=1");

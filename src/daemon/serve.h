@@ -5,6 +5,7 @@
 
 #include "procview/sampler.h"
 #include "procview/server.h"
+#include "procview/shared.h"
 
 /* In the order in which it is taken apart. */
 typedef struct {
@@ -32,6 +33,10 @@ gboolean pv_service_start(PvService *service, const PvConfig *config, gboolean i
 /* Have the threads end. FALSE when one does not: then nothing can be freed. */
 gboolean pv_service_stop(PvService *service);
 void pv_service_clear(PvService *service);
+
+/* Tell procview status how it goes, and that we live. To be called every PV_SERVICE_BEAT_MSEC. */
+void pv_service_beat(const PvService *service, PvStatus *status);
+#define PV_SERVICE_BEAT_MSEC 1000
 
 /* Once a process: as many descriptors as the system lets us have. */
 void pv_service_raise_file_limit(void);

@@ -21,7 +21,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
-#define BEAT_MSEC        1000
 #define STEP_MSEC        2
 #define ALIVE_WAIT_MSEC  20   /* until a worker that seems to live does live */
 #define ENDING_WAIT_MSEC 2000 /* until one that is ending has ended */
@@ -132,34 +131,16 @@ static void write_pid_file(void)
         pv_log_warning("the pid file cannot be written: %s", g_strerror(errno));
 }
 
-static void beat(Worker *self)
-{
-    PvStatus *status = &self->shared.memory->status;
-    g_autoptr(GPtrArray) containers = pv_containers_list(self->service.containers);
-    PvViewCounters counters;
-
-    if (self->service.views != NULL) {
-        pv_views_counters(self->service.views, &counters);
-        status->renders = counters.renders;
-        status->fallbacks = counters.fallbacks;
-    } else {
-        pv_containers_collect_garbage(self->service.containers); /* no sampler does */
-    }
-    status->containers = containers->len;
-    status->handles = pv_server_count_handles(self->service.server);
-    __atomic_add_fetch(&status->heartbeat, 1, __ATOMIC_RELAXED);
-}
-
 /* Returns the exit status. */
-static int serve_until_told(Worker *self)
+static int serve_until_told(const Worker *self)
 {
     struct pollfd fds[] = {{.fd = self->signal_fd, .events = POLLIN},
                            {.fd = self->gone_fd, .events = POLLIN}};
 
     for (;;) {
-        int n = poll(fds, G_N_ELEMENTS(fds), BEAT_MSEC);
+        int n = poll(fds, G_N_ELEMENTS(fds), PV_SERVICE_BEAT_MSEC);
 
-        beat(self);
+        pv_service_beat(&self->service, &self->shared.memory->status);
         if (n <= 0)
             continue;
         if (fds[1].revents != 0)

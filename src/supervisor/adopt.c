@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,8 +154,34 @@ static bool is_usable(const Supervisor *self)
            pv_mount_is_there(&self->mount);
 }
 
+/* We are to serve at another place now: what was served at this one has nobody any more, once the
+ * manager has let go of it, too. What is alive there is somebody else's. */
+static void take_away(Supervisor *self, const char *mountpoint)
+{
+    const PvMount own = self->mount;
+    PvMount *left = &self->mount;
+
+    *left = (PvMount){.fuse_fd = -1, .lock_fd = -1};
+    snprintf(left->mountpoint, sizeof left->mountpoint, "%s", mountpoint);
+    pv_unstore_fds();
+    if (pv_mount_is_there(left) && pv_mount_is_dead(left)) {
+        pv_worker_detach_views(self);
+        if (umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+            say_info("%s: unmounted: the mount point is %s now", mountpoint, own.mountpoint);
+        else
+            say_warning("%s: the mount of an earlier procviewd is dead and stays: unmount: %s",
+                        mountpoint, strerror(errno));
+    }
+    self->mount = own;
+}
+
 static void give_up(Supervisor *self)
 {
+    char mountpoint[PATH_MAX] = "";
+
+    if (self->shared.memory != NULL &&
+        strcmp(self->shared.memory->mountpoint, self->mount.mountpoint) != 0)
+        memcpy(mountpoint, self->shared.memory->mountpoint, sizeof mountpoint - 1);
     if (self->active.pid != 0) {
         struct pollfd p = {.fd = self->active.pidfd, .events = POLLIN};
         pv_worker_signal(&self->active, SIGKILL);
@@ -163,6 +190,8 @@ static void give_up(Supervisor *self)
     }
     pv_clear_fd(&self->fuse_fd);
     pv_shared_clear(&self->shared);
+    if (mountpoint[0] != '\0')
+        take_away(self, mountpoint);
 }
 
 /* A mount that is not dead has somebody who holds it: a worker that is just beginning to serve. */
@@ -271,6 +300,8 @@ void pv_hand_over(Supervisor *self)
     keep_open(self, true);
     execv(self->program, self->options->argv);
     say_error("%s: %s: the upgrade is given up", self->program, strerror(errno));
+    self->shared.memory->status.n_upgrades--;
+    self->shared.memory->status.n_upgrades_refused++;
     keep_open(self, false);
     unsetenv(RESUME_VARIABLE);
     unsetenv(LOCK_VARIABLE);

@@ -282,6 +282,7 @@ static void on_standby_end(Supervisor *self)
         self->upgrades_blindly = true;
         retire(self);
     } else {
+        status_of(self)->n_upgrades_refused++;
         say_error("%s does not start: the upgrade is given up", self->program);
     }
 }
@@ -363,8 +364,7 @@ static void begin_end(Supervisor *self, bool leave)
             self->exit_status = 0;
     } else {
         pv_unstore_fds();
-        if (!self->options->is_cgroup_tree)
-            pv_worker_detach_views(self);
+        pv_worker_detach_views(self);
         r = pv_mount_close(&self->mount);
         if (r < 0)
             say_warning("%s: unmount: %s", self->mount.mountpoint, strerror(-r));

@@ -826,6 +826,32 @@ static void test_what_is_mounted_over_a_cgroup_is_not_seen(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* Bound over the cgroups that a container has: at stop it has these again, as whoever had files of
+ * the views. A bind elsewhere is not ours to take out. */
+static void test_stop_takes_the_tree_out_of_containers(void **state)
+{
+    PvtDaemon *daemon = start_daemon();
+    PvtContainer *container = pvt_container_start(daemon, pvt_cgroup_new(NULL, "c1"), PVT_NO_VIEWS);
+    static const char TYPE[] = "stat -f -c %T /sys/fs/cgroup";
+    g_autofree char *before = pvt_run(container, "%s", TYPE);
+    g_autofree char *bound = NULL;
+    g_autofree char *after = NULL;
+    g_autofree char *output = NULL;
+
+    (void)state;
+    bound = pvt_run(container,
+                    "mkdir -p %s/elsewhere && mount --bind %s/cgroup %s/elsewhere && "
+                    "mount --bind %s/cgroup /sys/fs/cgroup && stat -f -c %%T /sys/fs/cgroup",
+                    daemon->base, daemon->mountpoint, daemon->base, daemon->mountpoint);
+    assert_string_not_equal(bound, before);
+    pvt_daemon_stop(daemon);
+    after = pvt_run(container, "%s", TYPE);
+    assert_string_equal(after, before);
+    assert_int_not_equal(
+        pvt_run_status(container, &output, "LC_ALL=C ls %s/elsewhere", daemon->base), 0);
+    assert_non_null(strstr(output, "Transport endpoint is not connected"));
+}
+
 /* A directory changes its name all the time while its neighbours are walked through. */
 static void test_renames_lead_nowhere_else(void **state)
 {
@@ -977,6 +1003,7 @@ int main(void)
         cmocka_unit_test(test_two_containers_with_the_same_names),
         cmocka_unit_test(test_a_container_that_was_moved_leaves_its_old_place),
         cmocka_unit_test(test_what_is_mounted_over_a_cgroup_is_not_seen),
+        cmocka_unit_test(test_stop_takes_the_tree_out_of_containers),
         cmocka_unit_test(test_renames_lead_nowhere_else),
         cmocka_unit_test(test_the_operator_finds_a_container_by_name),
         cmocka_unit_test(test_a_worker_that_is_killed_is_not_noticed),

@@ -5,12 +5,15 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define STALE " has files of a procviewd that does not serve here"
 
 enum { HEALTHY = 0, DEGRADED = 1, NOT_RUNNING = 3 };
 
@@ -90,6 +93,22 @@ static void check_doctor(const PvtDaemon *daemon, const char *line, const char *
     check_contains(text, line);
     if (advice != NULL)
         check_contains(text, advice);
+}
+
+/* Whether doctor finds files of a dead daemon in the container; it names any process of its. */
+static gboolean is_found_stale(const PvtDaemon *daemon, const PvtContainer *container)
+{
+    const pid_t pids[] = {container->parent_pid, container->init_pid};
+    g_autofree char *text = NULL;
+    gboolean is_found = FALSE;
+
+    run(daemon, &text, "doctor", "--dry-run");
+    for (guint i = 0; i < G_N_ELEMENTS(pids); i++) {
+        g_autofree char *part =
+            g_strdup_printf("the container of process %d" STALE "\n", (int)pids[i]);
+        is_found |= strstr(text, part) != NULL;
+    }
+    return is_found;
 }
 
 /* ---- status ---- */
@@ -212,6 +231,104 @@ static void test_status_without_a_supervisor(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* Shared memory goes on saying that all is well. */
+static void test_status_of_a_worker_that_does_not_move(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    pid_t worker = pvt_wait_for_worker(daemon, 0);
+    g_autofree char *text = NULL;
+
+    (void)state;
+    kill(daemon->pid, SIGSTOP); /* its watchdog is not to be faster than we */
+    kill(worker, SIGSTOP);
+    pvt_sleep_msec(2000);
+    check_state(daemon, DEGRADED, "not-answering");
+    run(daemon, &text, "status", "");
+    check_contains(text, "cause       the worker has not moved for ");
+    check_doctor(daemon, " does not answer", "-> start procviewd again");
+    kill(worker, SIGCONT);
+    check_state(daemon, HEALTHY, "serving");
+    kill(daemon->pid, SIGCONT);
+    pvt_daemon_stop(daemon);
+}
+
+static void test_status_of_a_worker_that_is_dead(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    pid_t worker = pvt_wait_for_worker(daemon, 0);
+    g_autofree char *ended = g_strdup_printf("process %d, which has ended", (int)worker);
+    g_autofree char *text = NULL;
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    kill(daemon->pid, SIGSTOP);
+    kill(worker, SIGKILL);
+    check_state(daemon, DEGRADED, "not-answering");
+    run(daemon, &text, "status", "");
+    check_contains(text, ended);
+    kill(daemon->pid, SIGCONT);
+    pvt_wait_for_worker(daemon, worker);
+    wait_for_number(daemon, "stalls", 1);
+    check_state(daemon, HEALTHY, "serving");
+    pvt_daemon_stop(daemon);
+}
+
+/* Wait until status says it. */
+static void wait_for_text(const PvtDaemon *daemon, const char *part)
+{
+    g_autofree char *text = NULL;
+
+    for (guint i = 0; i < pvt_timeout_msec(10000) / 20; i++) {
+        g_clear_pointer(&text, g_free);
+        run(daemon, &text, "status", "");
+        if (strstr(text, part) != NULL)
+            return;
+        pvt_sleep_msec(20);
+    }
+    check_contains(text, part);
+}
+
+/* It does not serve: it has no age. */
+static void test_status_of_a_worker_that_is_starting(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    pid_t worker = pvt_wait_for_worker(daemon, 0), standby = 0;
+    g_autofree char *starting = NULL;
+
+    (void)state;
+    pvt_expect_ends(daemon);
+    for (guint i = 0; i < pvt_timeout_msec(10000) / 20 && standby <= 0; i++) {
+        standby = (pid_t)number_of(daemon, "standby_pid");
+        pvt_sleep_msec(20);
+    }
+    assert_true(standby > 0);
+    starting = g_strdup_printf("worker      process %d, starting\n", (int)standby);
+    kill(standby, SIGSTOP);
+    kill(worker, SIGKILL);
+    wait_for_text(daemon, starting);
+    kill(standby, SIGCONT);
+    wait_for_text(daemon, ": serving\n");
+    pvt_daemon_stop(daemon);
+}
+
+static void test_status_of_a_daemon_without_supervisor_by_choice(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start_with("--standalone", NULL);
+    g_autofree char *text = NULL;
+    g_autofree char *upgrade = NULL;
+
+    (void)state;
+    check_state(daemon, HEALTHY, "serving");
+    assert_int_equal(number_of(daemon, "worker_pid"), daemon->pid);
+    assert_int_equal(number_of(daemon, "supervisor_pid"), 0);
+    run(daemon, &text, "status", "");
+    check_contains(text, "supervisor  none: --standalone");
+    check_doctor(daemon, ": one process, without a supervisor", NULL);
+    assert_int_equal(run(daemon, &upgrade, "upgrade", ""), 1);
+    check_contains(upgrade, "it has to be started again");
+    pvt_daemon_stop(daemon);
+}
+
 static void test_status_of_a_safe_worker_says_why(void **state)
 {
     PvtDaemon *daemon;
@@ -281,6 +398,32 @@ static void test_upgrade_waits_for_it(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* The daemon says so itself: nobody waits for a time limit. */
+static void test_upgrade_tells_of_a_program_that_does_not_start(void **state)
+{
+    const char *program = g_getenv("PROCVIEWD");
+    g_autofree char *installed = pvt_path("procviewd");
+    g_autofree char *fresh = pvt_path("procviewd.new");
+    g_autofree char *command =
+        g_strdup_printf("cp %s %s", program != NULL ? program : PROCVIEWD, installed);
+    g_autofree char *output = NULL;
+    PvtDaemon *daemon;
+    pid_t worker;
+
+    (void)state;
+    assert_int_equal(system(command), 0);
+    daemon = pvt_daemon_start_program(installed, NULL);
+    worker = pvt_wait_for_worker(daemon, 0);
+    pvt_daemon_expect(daemon, "upgrade is given up");
+    assert_true(g_file_set_contents_full(fresh, "#!/bin/sh\nexit 3\n", -1, 0, 0755, NULL));
+    assert_int_equal(rename(fresh, installed), 0);
+    assert_int_equal(run(daemon, &output, "upgrade", ""), 1);
+    check_contains(output, "not upgraded: the version that is installed does not start");
+    assert_int_equal(pvt_daemon_worker(daemon), worker);
+    assert_int_equal(number_of(daemon, "upgrades"), 0);
+    pvt_daemon_stop(daemon);
+}
+
 static void test_upgrade_without_a_daemon(void **state)
 {
     g_autofree char *nowhere = pvt_path("nowhere");
@@ -292,8 +435,6 @@ static void test_upgrade_without_a_daemon(void **state)
 }
 
 /* ---- what is dead ---- */
-
-#define STALE " has files of a procviewd that does not serve here"
 
 static void test_dead_daemon_and_its_mounts(void **state)
 {
@@ -316,16 +457,98 @@ static void test_dead_daemon_and_its_mounts(void **state)
     pvt_container_stop(container);
 }
 
+/* In a namespace that has the daemon's whole mount, too, as every copy of the host's has. */
+static void test_dead_view_beside_the_dead_mount(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtContainer *container =
+        pvt_container_start(daemon, pvt_cgroup_new(NULL, "beside"), PVT_NO_VIEWS);
+
+    (void)state;
+    g_free(pvt_run(container, "mount --bind %s/proc/meminfo /proc/meminfo", daemon->mountpoint));
+    pvt_daemon_kill(daemon);
+    assert_true(is_found_stale(daemon, container));
+    assert_int_equal(umount2(daemon->mountpoint, MNT_DETACH), 0);
+    assert_int_not_equal(pvt_run_status(container, NULL, "cat /proc/meminfo"), 0);
+    assert_true(is_found_stale(daemon, container));
+    pvt_container_stop(container);
+}
+
+/* The cgroup tree is bound as a whole. */
+static void test_dead_cgroup_tree_of_a_container(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start_with("--cgroup-tree=yes", NULL);
+    PvtContainer *container =
+        pvt_container_start(daemon, pvt_cgroup_new(NULL, "deadtree"), PVT_NO_VIEWS);
+    g_autofree char *tree = g_build_filename(daemon->mountpoint, "cgroup", NULL);
+
+    (void)state;
+    g_free(pvt_run(container, "mount --bind %s /sys/fs/cgroup && umount -l %s", tree,
+                   daemon->mountpoint));
+    assert_false(is_found_stale(daemon, container));
+    pvt_daemon_kill(daemon);
+    assert_true(is_found_stale(daemon, container));
+    umount2(tree, MNT_DETACH);
+    assert_int_equal(umount2(daemon->mountpoint, MNT_DETACH), 0);
+    assert_true(is_found_stale(daemon, container));
+    pvt_container_stop(container);
+}
+
+/* It has the mount as the host has it: that is the host's matter. */
+static void test_copy_of_the_hosts_dead_mount_is_no_view(void **state)
+{
+    PvtDaemon *daemon = pvt_daemon_start();
+    PvtContainer *container =
+        pvt_container_start(daemon, pvt_cgroup_new(NULL, "copy"), PVT_NO_VIEWS);
+
+    (void)state;
+    pvt_daemon_kill(daemon);
+    assert_false(is_found_stale(daemon, container));
+    pvt_container_stop(container);
+}
+
+/* Killed, and unmounted by hand: what is left is in nobody's way. */
+static void test_leftover_of_a_killed_daemon(void **state)
+{
+    PvtDaemon *dead = pvt_daemon_start(), *daemon;
+    g_autofree char *told =
+        g_strdup_printf("%s: a lock file of a procviewd that was killed", dead->mountpoint);
+    g_autofree char *removed =
+        g_strdup_printf("%s: removed the lock file of a procviewd that was", dead->mountpoint);
+    g_autofree char *option = NULL;
+    g_autofree char *none = NULL;
+    g_autofree char *upgrade = NULL;
+    g_autofree char *doctor = NULL;
+    g_autofree char *again = NULL;
+    g_autofree char *json = NULL;
+
+    (void)state;
+    pvt_daemon_kill(dead);
+    assert_int_equal(umount2(dead->mountpoint, MNT_DETACH), 0);
+    assert_int_equal(run(dead, &none, "status", ""), NOT_RUNNING);
+    assert_string_equal(none, "procviewd is not running.\n");
+    option = g_strconcat("--state-dir=", dead->state_dir, NULL);
+    daemon = pvt_daemon_start_with(option, NULL);
+    check_state(dead, HEALTHY, "serving");
+    run(dead, &json, "status", "--json");
+    assert_null(strstr(json, dead->mountpoint));
+    assert_int_equal(run(dead, &upgrade, "upgrade", ""), 0);
+    check_doctor(dead, told, "-> procview doctor without --dry-run removes it");
+    run(dead, &doctor, "doctor", "");
+    check_contains(doctor, removed);
+    run(dead, &again, "doctor", "");
+    assert_null(strstr(again, "lock file"));
+    check_state(dead, HEALTHY, "serving"); /* and it keeps its own */
+    pvt_daemon_stop(daemon);
+}
+
 static void test_live_views_are_no_matter(void **state)
 {
     PvtDaemon *daemon = pvt_daemon_start();
     PvtContainer *container = pvt_container_start(daemon, pvt_cgroup_new(NULL, "live"), 0);
-    g_autofree char *part = g_strdup_printf("the container of process %d ", container->init_pid);
-    g_autofree char *text = NULL;
 
     (void)state;
-    run(daemon, &text, "doctor", "--dry-run");
-    assert_null(strstr(text, part));
+    assert_false(is_found_stale(daemon, container));
     pvt_daemon_stop(daemon);
 }
 
@@ -371,12 +594,21 @@ int main(void)
         cmocka_unit_test(test_stall_lasts_until_somebody_serves),
         cmocka_unit_test(test_status_counts_requests_sent_again_and_refused),
         cmocka_unit_test(test_status_without_a_supervisor),
+        cmocka_unit_test(test_status_of_a_worker_that_does_not_move),
+        cmocka_unit_test(test_status_of_a_worker_that_is_dead),
+        cmocka_unit_test(test_status_of_a_worker_that_is_starting),
+        cmocka_unit_test(test_status_of_a_daemon_without_supervisor_by_choice),
         cmocka_unit_test(test_status_of_a_safe_worker_says_why),
         cmocka_unit_test(test_status_counts_fallbacks),
         cmocka_unit_test(test_status_of_passthrough),
         cmocka_unit_test(test_upgrade_waits_for_it),
+        cmocka_unit_test(test_upgrade_tells_of_a_program_that_does_not_start),
         cmocka_unit_test(test_upgrade_without_a_daemon),
         cmocka_unit_test(test_dead_daemon_and_its_mounts),
+        cmocka_unit_test(test_dead_view_beside_the_dead_mount),
+        cmocka_unit_test(test_dead_cgroup_tree_of_a_container),
+        cmocka_unit_test(test_copy_of_the_hosts_dead_mount_is_no_view),
+        cmocka_unit_test(test_leftover_of_a_killed_daemon),
         cmocka_unit_test(test_live_views_are_no_matter),
         cmocka_unit_test(test_without_permission),
         cmocka_unit_test(test_doctor_looks_at_the_kernel),

@@ -13,7 +13,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define LIMIT_KB PVT_READERS_LIMIT_KB
@@ -418,6 +421,141 @@ static void test_the_name_lxcfs_serves_the_files_of_lxcfs_only(void **state)
     pvt_daemon_stop(daemon);
 }
 
+/* ---- a service manager that keeps descriptors, sd_notify(3) ---- */
+
+typedef struct {
+    int socket;
+    GThread *thread;
+    GMutex mutex;
+    int fds[2]; /* /dev/fuse, the memory; -1 */
+} Manager;
+
+static void on_message(Manager *self, const char *text, int fd)
+{
+    int which = strstr(text, "FDNAME=procview-fuse") != NULL ? 0 : 1;
+
+    if (!g_str_has_prefix(text, "FDSTORE"))
+        return;
+    g_mutex_lock(&self->mutex);
+    if (self->fds[which] >= 0)
+        close(self->fds[which]);
+    self->fds[which] = fd;
+    g_mutex_unlock(&self->mutex);
+}
+
+static gpointer manage(gpointer data)
+{
+    Manager *self = data;
+
+    for (;;) {
+        _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+        char text[512];
+        struct iovec part = {.iov_base = text, .iov_len = sizeof text - 1};
+        struct msghdr header = {.msg_iov = &part,
+                                .msg_iovlen = 1,
+                                .msg_control = control,
+                                .msg_controllen = sizeof control};
+        ssize_t n = recvmsg(self->socket, &header, MSG_CMSG_CLOEXEC);
+        const struct cmsghdr *head = CMSG_FIRSTHDR(&header);
+        int fd = -1;
+
+        if (n <= 0)
+            return NULL;
+        text[n] = '\0';
+        if (head != NULL && head->cmsg_type == SCM_RIGHTS)
+            memcpy(&fd, CMSG_DATA(head), sizeof fd);
+        on_message(self, text, fd);
+    }
+}
+
+static void manager_start(Manager *self)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    g_autofree char *path = pvt_path("notify");
+
+    *self = (Manager){.socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), .fds = {-1, -1}};
+    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
+    assert_int_equal(bind(self->socket, (struct sockaddr *)&address, sizeof address), 0);
+    g_mutex_init(&self->mutex);
+    self->thread = g_thread_new("manager", manage, self);
+    g_setenv("NOTIFY_SOCKET", path, TRUE);
+    g_setenv("FDSTORE", "8", TRUE);
+}
+
+static void manager_end(Manager *self)
+{
+    g_unsetenv("NOTIFY_SOCKET");
+    g_unsetenv("FDSTORE");
+    shutdown(self->socket, SHUT_RDWR);
+    g_thread_join(self->thread);
+    close(self->socket);
+}
+
+static gboolean manager_has_both(Manager *self)
+{
+    gboolean has;
+
+    g_mutex_lock(&self->mutex);
+    has = self->fds[0] >= 0 && self->fds[1] >= 0;
+    g_mutex_unlock(&self->mutex);
+    return has;
+}
+
+/* A program that hands what is kept to procviewd, as a manager does. */
+static char *make_starter(Manager *manager)
+{
+    char *path = pvt_path("starter");
+    g_autofree char *text = NULL;
+
+    g_mutex_lock(&manager->mutex);
+    for (guint i = 0; i < G_N_ELEMENTS(manager->fds); i++) {
+        int fd = fcntl(manager->fds[i], F_DUPFD, 20); /* not closed by exec, and in nobody's way */
+        close(manager->fds[i]);
+        manager->fds[i] = fd;
+    }
+    text = g_strdup_printf("#!/bin/bash\n"
+                           "exec 3<&%d- 4<&%d-\n"
+                           "export LISTEN_PID=$$ LISTEN_FDS=2 "
+                           "LISTEN_FDNAMES=procview-fuse:procview-shared\n"
+                           "exec %s \"$@\"\n",
+                           manager->fds[0], manager->fds[1], under_test());
+    g_mutex_unlock(&manager->mutex);
+    assert_true(g_file_set_contents_full(path, text, -1, 0, 0755, NULL));
+    return path;
+}
+
+/* The manager keeps the connection of a mount point that nobody wants any more. */
+static void test_restart_with_another_mount_point_takes_the_old_mount_away(void **state)
+{
+    Manager manager;
+    PvtDaemon *before, *after;
+    g_autofree char *starter = NULL;
+    g_autofree char *told = NULL;
+    g_autofree char *log = NULL;
+
+    (void)state;
+    manager_start(&manager);
+    before = pvt_daemon_start();
+    for (guint i = 0; i < pvt_timeout_msec(10000) / 5 && !manager_has_both(&manager); i++)
+        pvt_sleep_msec(5);
+    assert_true(manager_has_both(&manager));
+    kill(before->pid, SIGQUIT);
+    assert_int_equal(waitpid(before->pid, NULL, 0), before->pid);
+    before->pid = 0;
+    assert_true(pvt_is_mounted(before->mountpoint));
+
+    starter = make_starter(&manager);
+    after = pvt_daemon_start_program(starter, NULL);
+    assert_false(pvt_is_mounted(before->mountpoint));
+    told = g_strdup_printf("%s: unmounted: the mount point is %s now", before->mountpoint,
+                           after->mountpoint);
+    log = pvt_daemon_log(after);
+    if (strstr(log, told) == NULL)
+        pvt_fail("\"%s\" is not in:\n%s", told, log);
+    pvt_daemon_stop(after);
+    manager_end(&manager);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -432,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_pid_file_is_the_supervisors_and_goes_with_it),
         cmocka_unit_test(test_under_the_name_lxcfs),
         cmocka_unit_test(test_the_name_lxcfs_serves_the_files_of_lxcfs_only),
+        cmocka_unit_test(test_restart_with_another_mount_point_takes_the_old_mount_away),
     };
 
     return pvt_main(tests);

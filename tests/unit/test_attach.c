@@ -117,6 +117,21 @@ static void only_bound_files_are_views(void **state)
     assert_false(pv_mount_entry_is_view(pv_mountinfo_find(mounts, 601)));
 }
 
+/* It is bound as a whole; elsewhere a whole one is the daemon's mount, or a copy of it. */
+static void a_whole_tree_is_a_view_where_cgroups_are(void **state)
+{
+    (void)state;
+    g_autoptr(GPtrArray) mounts =
+        pv_mountinfo_parse("1 9 0:1 / /sys/fs/cgroup rw - fuse.procview procview rw\n"
+                           "2 9 0:1 / /sys/fs/cgroup/memory rw - fuse.procview procview rw\n"
+                           "3 9 0:1 / /sys/fs/cgroups rw - fuse.procview procview rw\n"
+                           "4 9 0:1 / /srv/sys/fs/cgroup rw - fuse.procview procview rw\n"
+                           "5 9 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+
+    for (gint64 id = 1; id <= 5; id++)
+        assert_int_equal(pv_mount_entry_is_view(pv_mountinfo_find(mounts, id)), id <= 2);
+}
+
 static void the_mounts_of_this_process_are_read(void **state)
 {
     (void)state;
@@ -492,6 +507,7 @@ int main(void)
         cmocka_unit_test(stacked_mounts_keep_their_order),
         cmocka_unit_test(malformed_lines_are_left_out),
         cmocka_unit_test(only_bound_files_are_views),
+        cmocka_unit_test(a_whole_tree_is_a_view_where_cgroups_are),
         cmocka_unit_test(the_mounts_of_this_process_are_read),
         cmocka_unit_test(reports_of_the_child_arrive),
         cmocka_unit_test(a_hung_child_is_killed_and_its_reports_kept),
