@@ -24,8 +24,8 @@ typedef struct {
  * own meminfo for the bounds).
  *
  * SwapTotal is memory.swap.max on v2, and on v1 what the memory+swap limit leaves above the memory
- * limit, or what is swapped out already where that is more. With PV_SWAP_TOTAL_MEMSW it is the whole
- * of memory + swap instead, as a container may swap out all of its memory. Never more than the
- * host has, and 0 where the kernel does not account swap for the container.
+ * limit, or what is swapped out already where that is more. With PV_SWAP_TOTAL_MEMSW it is the
+ * whole of memory + swap instead, as a container may swap out all of its memory. Never more than
+ * the host has, and 0 where the kernel does not account swap for the container.
  */
 void pv_memory_figures(const PvSnapshot *snapshot, PvMemoryFigures *ret_figures);

@@ -51,7 +51,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PvTarget, pv_target_clear)
 
 #define PV_TARGET_INIT                                                                             \
     {                                                                                              \
-        -1, -1, -1, -1, NULL, NULL, NULL                                                     \
+        -1, -1, -1, -1, NULL, NULL, NULL                                                           \
     }
 
 /*

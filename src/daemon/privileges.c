@@ -106,14 +106,14 @@ static const int refused_calls[] = {
 static int refuse_other_uses(scmp_filter_ctx filter, gboolean is_cgroup_tree)
 {
     const guint32 refused = SCMP_ACT_ERRNO(EPERM);
-    int r = seccomp_rule_add(filter, refused, SCMP_SYS(kill), 1, SCMP_A1(SCMP_CMP_NE, 0));
+    int r = seccomp_rule_add(filter, refused, SCMP_SYS(kill), 1, SCMP_A1(SCMP_CMP_NE, 0, 0));
 
     if (r == 0)
         r = seccomp_rule_add(filter, refused, SCMP_SYS(tgkill), 1,
-                             SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid()));
+                             SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid(), 0));
     if (r == 0)
         r = seccomp_rule_add(filter, refused, SCMP_SYS(setns), 1,
-                             SCMP_A1(SCMP_CMP_NE, CLONE_NEWCGROUP));
+                             SCMP_A1(SCMP_CMP_NE, CLONE_NEWCGROUP, 0));
     if (r == 0)
         r = seccomp_rule_add(filter, refused, SCMP_SYS(clone), 1,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));

@@ -517,8 +517,8 @@ static void whole(const Run *run)
            st.f_bfree);
 }
 
-/* Whether an event is told of which nothing is read, and not again and again. One that comes between
- * the question of poll and its answer may be told twice by a FUSE file. */
+/* Whether an event is told of which nothing is read, and not again and again. One that comes
+ * between the question of poll and its answer may be told twice by a FUSE file. */
 static void edges(int fd, const char *when)
 {
     struct epoll_event event = {.events = EPOLLPRI | EPOLLET}, told;
