@@ -41,7 +41,8 @@ cmd:ctr containerd
 cmd:curl curl
 file:/usr/lib/python3/dist-packages/yaml python3-yaml
 cmd:mandoc mandoc
-cmd:zsh zsh"
+cmd:zsh zsh
+cmd:debootstrap debootstrap"
 
 vm_needs="
 cmd:qemu-system-x86_64 qemu-system-x86

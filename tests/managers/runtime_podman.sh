@@ -81,11 +81,13 @@ global=()
 had_cdi=1
 check "CDI" --device procview.dev/views=all
 
-# The same hook from outside of the container's namespaces.
+# The same hook from outside of the container's namespaces, from where pid_max may not be reached.
+but_pid_max='grep fuse.procview /proc/self/mountinfo | grep -vc pid_max'
+mounts=$(run --device procview.dev/views=all pv-busybox sh -c "$but_pid_max")
 for stage in prestart createRuntime; do
     hooks_from procview-always.json
     sed -i "s|createContainer|$stage|" "$work/hooks.d/procview-always.json"
-    equal "hooks.d: stage $stage" "$(run pv-busybox sh -c "$views_of")" "$mounts"
+    equal "hooks.d: stage $stage" "$(run pv-busybox sh -c "$but_pid_max")" "$mounts"
 done
 
 hooks_from procview-always.json
