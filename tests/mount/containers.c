@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -350,4 +352,31 @@ void pvt_containers_end(void)
 {
     while (containers != NULL && containers->len > 0)
         pvt_container_stop(g_ptr_array_index(containers, containers->len - 1));
+}
+
+pid_t pvt_run_function(PvtCgroup *cgroup, int (*func)(const void *), const void *data, int *ret_go)
+{
+    struct clone_args args = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD};
+    int go[2];
+    char byte;
+    pid_t pid;
+
+    assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+    pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    if (pid == 0)
+        _exit(read(go[0], &byte, 1) == 1 ? func(data) : 100);
+    assert_true(pid > 0);
+    pvt_cgroup_enter(cgroup, pid);
+    close(go[0]);
+    *ret_go = go[1];
+    return pid;
+}
+
+void pvt_expect_success(pid_t pid)
+{
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        fail_msg("a container's process failed with %d (status %x)", WEXITSTATUS(status), status);
 }

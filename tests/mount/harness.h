@@ -202,6 +202,15 @@ void pvt_assert_text(PvtContainer *container, const char *command, const char *e
 /* Kill its init, and with it everything in it. */
 void pvt_container_stop(PvtContainer *container);
 
+/*
+ * A container that is one function: pid 1 of a new pid namespace in the cgroup, in this program's
+ * mount namespace. It begins when a byte is written to *ret_go. Returns its process.
+ */
+pid_t pvt_run_function(PvtCgroup *cgroup, int (*func)(const void *), const void *data, int *ret_go);
+
+/* Wait for its end; fails when what the function returned (an errno, a step) is not 0. */
+void pvt_expect_success(pid_t pid);
+
 /* ---- texts ---- */
 
 /* A host's file, whole; free with g_free. */

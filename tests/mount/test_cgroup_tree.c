@@ -5,7 +5,6 @@
 #include "harness.h"
 
 #include "procview/fd.h"
-#include "procview/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -133,39 +132,9 @@ typedef struct {
     const char *script;
 } Side;
 
-typedef int (*SideFunc)(const Side *side);
-
-/* Run a function as pid 1 of a new pid namespace in the cgroup. Returns its process. */
-static pid_t run_in(PvtCgroup *cgroup, SideFunc func, const Side *side, int *ret_go)
+static int be_shell(const void *data)
 {
-    struct clone_args args = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD};
-    int go[2];
-    char byte;
-    pid_t pid;
-
-    assert_int_equal(pipe2(go, O_CLOEXEC), 0);
-    pid = pv_sys_clone3(&args, sizeof args);
-    if (pid == 0)
-        _exit(read(go[0], &byte, 1) == 1 ? func(side) : 100);
-    assert_true(pid > 0);
-    pvt_cgroup_enter(cgroup, pid);
-    close(go[0]);
-    *ret_go = go[1];
-    return pid;
-}
-
-static void expect_success(pid_t pid)
-{
-    int status;
-
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        fail_msg("a container's process failed at step %d (status %x)", WEXITSTATUS(status),
-                 status);
-}
-
-static int be_shell(const Side *side)
-{
+    const Side *side = data;
     if (chdir(side->base) < 0 || dup2(side->socket, 1) < 0 || dup2(side->socket, 2) < 0)
         return 1;
     execl("/bin/sh", "sh", "-c", side->script, NULL);
@@ -184,7 +153,7 @@ static char *run_script(PvtCgroup *cgroup, const char *base, const char *script)
 
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     side.socket = out[1];
-    pid = run_in(cgroup, be_shell, &side, &go);
+    pid = pvt_run_function(cgroup, be_shell, &side, &go);
     close(out[1]);
     assert_int_equal(write(go, "g", 1), 1);
     close(go);
@@ -630,8 +599,9 @@ static void receive_fds(int socket, int *fds, gsize n)
 }
 
 /* Gives away a directory, cgroup.procs to read, and cgroup.procs of a child to write. */
-static int be_giver(const Side *side)
+static int be_giver(const void *data)
 {
+    const Side *side = data;
     int fds[3];
     char byte;
 
@@ -648,8 +618,9 @@ static int be_giver(const Side *side)
     return rmdir("given") < 0 ? 4 : 0;
 }
 
-static int be_taker(const Side *side)
+static int be_taker(const void *data)
 {
+    const Side *side = data;
     int fds[3];
     char text[64] = "", path[64];
     struct stat st;
@@ -693,18 +664,19 @@ static void test_descriptors_given_away_open_nothing_new(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
     giver.socket = sockets[0];
     taker.socket = sockets[1];
-    pids[0] = run_in(first, be_giver, &giver, &go[0]);
-    pids[1] = run_in(second, be_taker, &taker, &go[1]);
+    pids[0] = pvt_run_function(first, be_giver, &giver, &go[0]);
+    pids[1] = pvt_run_function(second, be_taker, &taker, &go[1]);
     assert_int_equal(write(go[0], "g", 1), 1);
     assert_int_equal(write(go[1], "g", 1), 1);
-    expect_success(pids[1]);
-    expect_success(pids[0]);
+    pvt_expect_success(pids[1]);
+    pvt_expect_success(pids[0]);
     pvt_daemon_stop(daemon);
 }
 
 /* Walks through the same names as its neighbour, and must always find its own. */
-static int be_walker(const Side *side)
+static int be_walker(const void *data)
 {
+    const Side *side = data;
     g_autofree char *path = g_strdup_printf("%s/common/cgroup.procs", side->base);
     g_autofree char *dir = g_strdup_printf("%s/common", side->base);
 
@@ -748,18 +720,19 @@ static void test_two_containers_with_the_same_names(void **state)
 
     (void)state;
     for (guint i = 0; i < 2; i++)
-        pids[i] = run_in(cgroups[i], be_walker, &side, &go[i]);
+        pids[i] = pvt_run_function(cgroups[i], be_walker, &side, &go[i]);
     for (guint i = 0; i < 2; i++)
         assert_int_equal(write(go[i], "g", 1), 1);
     for (guint i = 0; i < 2; i++)
-        expect_success(pids[i]);
+        pvt_expect_success(pids[i]);
     pvt_daemon_stop(daemon);
 }
 
 /* ---- moved, mounted over, renamed ---- */
 
-static int be_moved(const Side *side)
+static int be_moved(const void *data)
 {
+    const Side *side = data;
     int dirfd, child;
     char byte, text[64] = "";
 
@@ -797,13 +770,13 @@ static void test_a_container_that_was_moved_leaves_its_old_place(void **state)
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
     side.socket = sockets[0];
-    pid = run_in(first, be_moved, &side, &go);
+    pid = pvt_run_function(first, be_moved, &side, &go);
     assert_int_equal(write(go, "g", 1), 1);
     assert_int_equal(read(sockets[1], &byte, 1), 1);
     pvt_cgroup_enter(second, pid);
     pvt_sleep_msec(300); /* where init is may be known for a fifth of a second */
     assert_int_equal(write(sockets[1], "g", 1), 1);
-    expect_success(pid);
+    pvt_expect_success(pid);
     pvt_daemon_stop(daemon);
 }
 
@@ -927,18 +900,19 @@ static void test_a_worker_that_is_killed_is_not_noticed(void **state)
     g_autofree char *base = tree_path(daemon, pids_hierarchy());
     Side side = {.base = base};
     int go;
-    pid_t pid = run_in(cgroup, be_walker, &side, &go);
+    pid_t pid = pvt_run_function(cgroup, be_walker, &side, &go);
 
     (void)state;
     pvt_daemon_expect(daemon, "another one goes on");
     assert_int_equal(write(go, "g", 1), 1);
     kill_workers(daemon, 20);
-    expect_success(pid);
+    pvt_expect_success(pid);
     pvt_daemon_stop(daemon);
 }
 
-static int be_holder(const Side *side)
+static int be_holder(const void *data)
 {
+    const Side *side = data;
     char text[64] = "", byte;
     int fd, writable;
 
@@ -970,13 +944,13 @@ static void test_open_files_go_on_with_the_next_worker(void **state)
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
     side.socket = sockets[0];
-    pid = run_in(cgroup, be_holder, &side, &go);
+    pid = pvt_run_function(cgroup, be_holder, &side, &go);
     pvt_daemon_expect(daemon, "another one goes on");
     assert_int_equal(write(go, "g", 1), 1);
     assert_int_equal(read(sockets[1], &byte, 1), 1);
     kill_workers(daemon, 1);
     assert_int_equal(write(sockets[1], "g", 1), 1);
-    expect_success(pid);
+    pvt_expect_success(pid);
     pvt_daemon_stop(daemon);
 }
 

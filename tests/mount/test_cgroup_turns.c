@@ -3,7 +3,6 @@
 #include "harness.h"
 
 #include "procview/fd.h"
-#include "procview/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,34 +35,14 @@ static char *tree_path(const PvtDaemon *daemon)
     return g_strdup_printf("%s/cgroup%s", daemon->mountpoint, is_v1 ? "/pids" : "");
 }
 
-/* Run a function as pid 1 of a new pid namespace in the cgroup. */
-static pid_t run_in(PvtCgroup *cgroup, int (*func)(const Side *), const Side *side)
+static pid_t start(PvtCgroup *cgroup, int (*func)(const void *), const Side *side)
 {
-    struct clone_args args = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD};
-    int go[2];
-    char byte;
-    pid_t pid;
+    int go;
+    pid_t pid = pvt_run_function(cgroup, func, side, &go);
 
-    assert_int_equal(pipe2(go, O_CLOEXEC), 0);
-    pid = pv_sys_clone3(&args, sizeof args);
-    if (pid == 0)
-        _exit(read(go[0], &byte, 1) == 1 ? func(side) : 100);
-    assert_true(pid > 0);
-    pvt_cgroup_enter(cgroup, pid);
-    assert_int_equal(write(go[1], "g", 1), 1);
-    close(go[0]);
-    close(go[1]);
+    assert_int_equal(write(go, "g", 1), 1);
+    close(go);
     return pid;
-}
-
-static void expect_success(pid_t pid)
-{
-    int status;
-
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        fail_msg("a container's process failed: errno or status %d (status %x)",
-                 WEXITSTATUS(status), status);
 }
 
 static int move_to(const char *path)
@@ -93,8 +72,9 @@ static int be_mover(const Side *side, guint number)
     return r;
 }
 
-static int be_movers(const Side *side)
+static int be_movers(const void *data)
 {
+    const Side *side = data;
     int result = 0;
 
     for (guint i = 0; i < 8; i++) {
@@ -118,8 +98,9 @@ static int be_movers(const Side *side)
 }
 
 /* Reads while the others move. */
-static int be_reader(const Side *side)
+static int be_reader(const void *data)
 {
+    const Side *side = data;
     g_autofree char *path = g_strdup_printf("%s/cgroup.procs", side->base);
 
     while (g_atomic_int_get(&side->counts->n_ready) < (gint)side->n_movers)
@@ -165,13 +146,13 @@ static void move_many(guint n_movers, gboolean kills)
                  .counts = new_counts(),
                  .n_movers = n_movers,
                  .rounds = MAX(640 / n_movers / pvt_slow(5), 2)};
-    pid_t movers = run_in(writing, be_movers, &side);
-    pid_t reader = run_in(reading, be_reader, &side);
+    pid_t movers = start(writing, be_movers, &side);
+    pid_t reader = start(reading, be_reader, &side);
 
     if (kills)
         kill_tree_workers(daemon, &side);
-    expect_success(movers);
-    expect_success(reader);
+    pvt_expect_success(movers);
+    pvt_expect_success(reader);
     /* Each read is an open, a read and a close: behind all the writers there would be one in that
      * many writes. */
     print_message("%u movers: %d writes, meanwhile %d reads elsewhere\n", n_movers,
