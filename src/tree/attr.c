@@ -46,9 +46,12 @@ int pv_cgroup_tree_stat(PvCgroupTree *tree, const PvCgroupRequest *request, guin
         r = pv_tree_place_find(tree, &caller, ino, &place);
     if (r == 0)
         r = stat_place(tree, &place, ino, ret_stat);
-    return r == -ESTALE && caller.container != NULL
-               ? pv_tree_handle_stat(tree, request, &caller, ino, ret_stat)
-               : r;
+    /* It may have been removed; older kernels find its directory all the same. */
+    if ((r == -ESTALE || r == -ENOENT) && caller.container != NULL) {
+        int by_handle = pv_tree_handle_stat(tree, request, &caller, ino, ret_stat);
+        return by_handle == -ESTALE ? r : by_handle;
+    }
+    return r;
 }
 
 int pv_cgroup_tree_access(PvCgroupTree *tree, const PvCgroupRequest *request, guint64 ino, int mode)

@@ -176,11 +176,6 @@ test_what_cannot_be_printed_is_no_success() {
     done
 }
 
-test_warnings_begin_with_the_programs_name() {
-    status_is 137 run --memory 20M -- python3 -c 'x = "a" * 10 ** 8'
-    contains warning "$output" "procview: the container has used up its memory limit"
-}
-
 test_a_command_that_cannot_be_executed_is_126() {
     status_is 126 plain -- /etc/passwd
     contains message "$output" "cannot be executed: Permission denied"
@@ -469,7 +464,7 @@ test_the_pids_limit_holds() {
 
 test_running_out_of_memory_is_told() {
     status_is 137 plain --memory 16M --swap 0 -- sh -c 'exec dd if=/dev/zero of=/dev/shm/x bs=1M count=60'
-    contains message "$output" "has used up its memory limit"
+    contains message "$output" "procview: the container has used up its memory limit"
 }
 
 # ---- namespaces ----
