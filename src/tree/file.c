@@ -78,7 +78,7 @@ static int open_place(PvCgroupTree *tree, const PvTreeCaller *caller, const PvTr
         return path_fd;
     if (fstat(path_fd, &st) < 0)
         return -errno;
-    if (is_refused(tree, caller, place)) {
+    if ((flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY && is_refused(tree, caller, place)) {
         record->refuses_writes = EPERM;
         flags &= ~O_TRUNC;
     }
