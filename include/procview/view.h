@@ -25,6 +25,8 @@ struct PvRow {
                           pressure, diskstats): only a process of the host gets the kernel's own */
     gboolean is_optional; /* there is none where the host's kernel has no such file, or forbids it:
                              it depends on how that was built */
+    gboolean is_of_lxcfs; /* lxcfs has it, too: runc lets a configuration mount over these, and
+                             refuses the container for any other file of /proc */
     PvRenderFunc render;
     const char *host_path; /* the kernel's own file, "proc/meminfo" */
     const char *help;      /* one line for --help, man page and README */

@@ -92,12 +92,6 @@ static PvLayoutDir *add_dir(PvLayout *layout, const char *path, GError **error)
 
 /* ---- which rows there are ---- */
 
-/* The set of lxcfs. Its directory of pressures is not here: see is_wanted(). */
-static const char *const lxcfs_files[] = {
-    "proc/cpuinfo",  "proc/diskstats", "proc/loadavg", "proc/meminfo",
-    "proc/slabinfo", "proc/stat",      "proc/swaps",   "proc/uptime",
-};
-
 static gboolean is_on_host(const PvRow *row, const PvHost *host)
 {
     return !row->is_optional || pv_row_is_on_host(row, host);
@@ -123,14 +117,12 @@ static gboolean has_all_pressures(const PvHost *host)
     return has_all;
 }
 
+/* lxcfs has a directory of pressures, too, from version 6 on. */
 static gboolean is_wanted(const PvRow *row, const PvHost *host, const PvServeOptions *options)
 {
-    if (!options->lxcfs_files || g_str_has_prefix(row->path, PV_LAYOUT_CPU_PATH "/"))
+    if (!options->lxcfs_files || row->is_of_lxcfs ||
+        g_str_has_prefix(row->path, PV_LAYOUT_CPU_PATH "/"))
         return TRUE;
-    for (guint i = 0; i < G_N_ELEMENTS(lxcfs_files); i++) {
-        if (strcmp(lxcfs_files[i], row->path) == 0)
-            return TRUE;
-    }
     return g_str_has_prefix(row->path, PRESSURE_PREFIX) && has_all_pressures(host);
 }
 

@@ -6,13 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* runc lets a configuration mount over these files of /proc, and refuses the container for any
- * other. */
-static const char *const mountable_files[] = {
-    "proc/cpuinfo",  "proc/diskstats", "proc/loadavg", "proc/meminfo",
-    "proc/slabinfo", "proc/stat",      "proc/swaps",   "proc/uptime",
-};
-
 static const char *const directories[] = {
     "sys/devices/system/cpu",
     "sys/devices/system/node",
@@ -39,11 +32,10 @@ char **pv_bundle_paths(const char *views)
     GPtrArray *paths = g_ptr_array_new();
     struct stat buf;
 
-    for (guint i = 0; i < G_N_ELEMENTS(mountable_files); i++) {
-        g_autofree char *file = g_build_filename(views, mountable_files[i], NULL);
-        if (pv_row_find(mountable_files[i]) != NULL && lstat(file, &buf) == 0 &&
-            S_ISREG(buf.st_mode))
-            g_ptr_array_add(paths, g_strdup(mountable_files[i]));
+    for (const PvRow *row = pv_rows(); row->path != NULL; row++) {
+        g_autofree char *file = g_build_filename(views, row->path, NULL);
+        if (row->is_of_lxcfs && lstat(file, &buf) == 0 && S_ISREG(buf.st_mode))
+            g_ptr_array_add(paths, g_strdup(row->path));
     }
     for (guint i = 0; i < G_N_ELEMENTS(directories); i++) {
         g_autofree char *directory = g_build_filename(views, directories[i], NULL);
